@@ -11,7 +11,7 @@ pub mod version;
 #[expect(
     missing_docs,
     unused_qualifications,
-    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
     reason = "generated code; the documentation is in the .proto files"
 )]
 pub mod v1 {
