@@ -5,6 +5,7 @@
 //! the workspace.
 
 pub mod limits;
+pub mod transport;
 pub mod version;
 
 /// Messages and services of `blackstart.v1`, generated.
