@@ -379,19 +379,30 @@ fn show_certificate_error(error: &CertificateError) -> String {
             "it is not of this side's CA".to_owned()
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
-            format!("it is for {}", presented.join(", "))
+            let names: Vec<_> = presented.iter().map(|name| bare(name)).collect();
+            format!("it is for {}", names.join(", "))
         }
         CertificateError::NotValidForName => "it is for another name".to_owned(),
         other => other.to_string(),
     }
 }
 
+/// The name in rustls' `DnsName("web-1")`.
+fn bare(presented: &str) -> &str {
+    let inside = presented
+        .split_once('(')
+        .map_or(presented, |(_, rest)| rest);
+    inside.trim_end_matches(')').trim_matches('"')
+}
+
 /// What a server says of our certificate (RFC 8446, 6.2); `None` for an alert that is not about it.
 const fn show_alert(alert: AlertDescription) -> Option<&'static str> {
     Some(match alert {
         AlertDescription::CertificateRequired => "it shows none",
-        AlertDescription::UnknownCA => "it is not of the server's CA",
-        AlertDescription::DecryptError => "it is not of the server's CA, or its key is another's",
+        // A CA of the same name with another key shows as a signature that does not fit.
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
+            "it is not of the server's CA"
+        }
         AlertDescription::CertificateExpired => "it has expired, by the server's clock",
         AlertDescription::CertificateRevoked => "it is revoked",
         AlertDescription::BadCertificate
