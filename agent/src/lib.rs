@@ -1,0 +1,10 @@
+//! The agent: probes what this host has and needs, keeps the results, streams them.
+//!
+//! `probe` says what a probe is, `probes` holds one file per kind, `registry` lists them.
+
+pub mod host;
+pub mod net;
+pub mod observation;
+pub mod probe;
+pub mod probes;
+pub mod registry;

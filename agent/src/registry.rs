@@ -1,0 +1,13 @@
+//! Every kind of probe, one line each.
+
+use crate::probe::ProbeKind;
+use crate::probes::{http_get, tcp_connect};
+
+/// The kinds, sorted by name.
+pub static KINDS: &[&ProbeKind] = &[&http_get::KIND, &tcp_connect::KIND];
+
+/// The kind of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static ProbeKind> {
+    KINDS.iter().copied().find(|kind| kind.name == name)
+}
