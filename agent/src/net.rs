@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod connect;
+pub mod dns;
 pub mod http;
 pub mod tls;
 

@@ -1,4 +1,5 @@
 //! One file per kind of probe.
 
+pub mod dns_answer;
 pub mod http_get;
 pub mod tcp_connect;
