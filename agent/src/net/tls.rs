@@ -372,7 +372,10 @@ fn certificate_failure(error: &rustls::Error, expires: Option<jiff::Timestamp>) 
                 .ok()
                 .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()),
         ),
-        CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
+        // A bad signature is that of an authority with the name of a trusted one and another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            TlsFailure::UnknownIssuer
+        }
         CertificateError::NotValidForNameContext {
             expected,
             presented,

@@ -112,8 +112,10 @@ fn headers(section: &mut Section<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> 
             .ok()
             .zip(HeaderValue::try_from(value).ok());
         match header {
-            Some((name, _)) if matches!(name, header::AUTHORIZATION | header::COOKIE) => {
-                section.problem(
+            Some((header::AUTHORIZATION | header::COOKIE, _)) => {
+                // Named, not shown.
+                section.problem_at(
+                    section.line(),
                     "headers",
                     "must hold no secret",
                     "use bearer_token_file, or user and password_file",

@@ -51,12 +51,12 @@ impl Url {
             return Err(UrlError::UserInformation);
         }
         let address = Address::parse(authority, Some(if tls { 443 } else { 80 }))?;
-        Ok(Self {
+        let root = Self {
             tls,
             address,
             path_and_query: "/".to_owned(),
-        }
-        .with_path(path)?)
+        };
+        root.with_path(path)
     }
 
     /// Reads a required key of a probe's table; a problem is noted there.
@@ -64,6 +64,11 @@ impl Url {
         let text = section.required_string(key)?;
         match Self::parse(&text) {
             Ok(url) => Some(url),
+            Err(error @ UrlError::UserInformation) => {
+                // Named, not shown: what stands there is a password.
+                section.problem_at(section.line(), key, &error.to_string(), "");
+                None
+            }
             Err(error) => {
                 section.problem(key, &error.to_string(), "");
                 None
