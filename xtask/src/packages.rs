@@ -12,7 +12,53 @@ use std::path::{Path, PathBuf};
 use crate::steps::{StepError, println_step, run, run_with};
 
 /// A file that shows that a package is there, the package, and what the tests want it for.
-const NEEDED: &[(&str, &str, &str)] = &[];
+const NEEDED: &[(&str, &str, &str)] = &[
+    ("/usr/sbin/named", "bind9", "an authoritative name server"),
+    (
+        "/usr/bin/dnssec-signzone",
+        "bind9-utils",
+        "to sign its zones, also wrongly",
+    ),
+    ("/usr/sbin/unbound", "unbound", "a resolver"),
+    ("/usr/sbin/dnsmasq", "dnsmasq-base", "a forwarder"),
+    ("/usr/sbin/nginx", "nginx", "a web server"),
+    (
+        "/usr/bin/etcd",
+        "etcd-server",
+        "etcd, one and three members",
+    ),
+    (
+        "/usr/bin/etcdctl",
+        "etcd-client",
+        "to add members and fill etcd",
+    ),
+    (
+        "/usr/lib/rabbitmq/bin/rabbitmq-server",
+        "rabbitmq-server",
+        "RabbitMQ, one and three nodes",
+    ),
+    (
+        "/usr/lib/postgresql/15/bin/postgres",
+        "postgresql-15",
+        "PostgreSQL, killed under load",
+    ),
+    (
+        "/usr/bin/pgbench",
+        "postgresql-client-common",
+        "to put that load on it",
+    ),
+    (
+        "/lib/systemd/systemd",
+        "systemd",
+        "booted in namespaces of its own",
+    ),
+    (
+        "/usr/bin/dbus-daemon",
+        "dbus-daemon",
+        "the bus that units are asked over",
+    ),
+    ("/usr/bin/setpriv", "util-linux", "to run servers as nobody"),
+];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 

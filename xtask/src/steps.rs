@@ -65,22 +65,35 @@ pub(crate) fn ci() -> Result<(), StepError> {
 pub(crate) fn test() -> Result<(), StepError> {
     packages::install_missing()?;
     run("cargo", &["build", "--workspace", "--bins"])?;
+    // Set so that no test has to build the programs, or runs old ones.
+    let folder = built_programs()?;
+    let programs = [("BLACKSTART_BIN_DIR", folder.as_str())];
     let has_nextest = Command::new("cargo")
         .args(["nextest", "--version"])
         .output()
         .is_ok_and(|output| output.status.success());
     if has_nextest {
-        run(
+        run_with(
             "cargo",
             &["nextest", "run", "--workspace", "--no-fail-fast"],
+            &programs,
         )?;
     } else {
-        run(
+        run_with(
             "cargo",
             &["test", "--workspace", "--all-targets", "--no-fail-fast"],
+            &programs,
         )?;
     }
     run("cargo", &["test", "--workspace", "--doc"])
+}
+
+/// The folder that cargo puts this profile's programs into: the one that we run from.
+fn built_programs() -> Result<String, StepError> {
+    std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.to_str()?.to_owned()))
+        .ok_or_else(|| StepError::Rule("the folder of the built programs is not known".to_owned()))
 }
 
 /// Runs each step, whatever became of the one before, and names those that failed.
