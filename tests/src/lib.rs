@@ -7,7 +7,6 @@
 //! binary links everything.
 #![expect(
     clippy::expect_used,
-    clippy::unwrap_used,
     reason = "a fixture that cannot do its work fails the test that asked for it, with the reason"
 )]
 
