@@ -1,5 +1,6 @@
 //! One file per kind of probe.
 
 pub mod dns_answer;
+pub mod host_load;
 pub mod http_get;
 pub mod tcp_connect;

@@ -1,10 +1,15 @@
 //! Every kind of probe, one line each.
 
 use crate::probe::ProbeKind;
-use crate::probes::{dns_answer, http_get, tcp_connect};
+use crate::probes::{dns_answer, host_load, http_get, tcp_connect};
 
 /// The kinds, sorted by name.
-pub static KINDS: &[&ProbeKind] = &[&dns_answer::KIND, &http_get::KIND, &tcp_connect::KIND];
+pub static KINDS: &[&ProbeKind] = &[
+    &dns_answer::KIND,
+    &host_load::KIND,
+    &http_get::KIND,
+    &tcp_connect::KIND,
+];
 
 /// The kind of this name.
 #[must_use]
