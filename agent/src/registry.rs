@@ -1,12 +1,17 @@
 //! Every kind of probe, one line each.
 
 use crate::probe::ProbeKind;
-use crate::probes::{dns_answer, host_load, http_get, tcp_connect};
+use crate::probes::{
+    dns_answer, host_crypt, host_filesystem, host_load, host_md, http_get, tcp_connect,
+};
 
 /// The kinds, sorted by name.
 pub static KINDS: &[&ProbeKind] = &[
     &dns_answer::KIND,
+    &host_crypt::KIND,
+    &host_filesystem::KIND,
     &host_load::KIND,
+    &host_md::KIND,
     &http_get::KIND,
     &tcp_connect::KIND,
 ];
