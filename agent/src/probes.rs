@@ -6,4 +6,8 @@ pub mod host_filesystem;
 pub mod host_load;
 pub mod host_md;
 pub mod http_get;
+mod recent_growth;
+mod systemd;
+pub mod systemd_unit;
+pub mod systemd_units;
 pub mod tcp_connect;

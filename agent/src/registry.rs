@@ -2,7 +2,8 @@
 
 use crate::probe::ProbeKind;
 use crate::probes::{
-    dns_answer, host_crypt, host_filesystem, host_load, host_md, http_get, tcp_connect,
+    dns_answer, host_crypt, host_filesystem, host_load, host_md, http_get, systemd_unit,
+    systemd_units, tcp_connect,
 };
 
 /// The kinds, sorted by name.
@@ -13,6 +14,8 @@ pub static KINDS: &[&ProbeKind] = &[
     &host_load::KIND,
     &host_md::KIND,
     &http_get::KIND,
+    &systemd_unit::KIND,
+    &systemd_units::KIND,
     &tcp_connect::KIND,
 ];
 

@@ -21,15 +21,13 @@ use std::time::{Duration, Instant};
 
 use blackstart_config::Section;
 
+use super::recent_growth::RecentGrowth;
 use crate::host::HostView;
 use crate::observation::{Finding, Observation, Status};
 use crate::probe::{Deadline, Discovered, Privilege, Probe, ProbeIdentity, ProbeKind, Run, Target};
 use sample::Sample;
 
 const NAME: &str = "host.load";
-
-/// How long a kill for want of memory stays a finding: a loop of restarts and kills shall not flap.
-const KILL_SHOWN_FOR: Duration = Duration::from_secs(300);
 
 /// The registry's entry.
 pub static KIND: ProbeKind = ProbeKind {
@@ -112,14 +110,7 @@ struct HostLoad {
     component: String,
     root: PathBuf,
     limits: Vec<Limit>,
-    kills: Mutex<Kills>,
-}
-
-/// What is remembered between runs of the kernel's count of kills.
-#[derive(Debug, Default, Clone, PartialEq)]
-struct Kills {
-    counted: Option<u64>,
-    seen: Option<(Instant, u64)>,
+    kills: Mutex<RecentGrowth>,
 }
 
 fn configure(section: &mut Section<'_>, identity: &ProbeIdentity) -> Option<Box<dyn Probe>> {
@@ -197,8 +188,8 @@ impl Probe for HostLoad {
         let finding = match Sample::read(&self.root) {
             Ok(sample) => {
                 let mut kills = self.kills.lock().unwrap_or_else(PoisonError::into_inner);
-                kills.count(sample.memory_kills, Instant::now());
-                judge(&sample, kills.seen.map(|(_, count)| count), &self.limits)
+                let recent = kills.count(sample.memory_kills, Instant::now());
+                judge(&sample, recent, &self.limits)
             }
             Err(error) => Finding::unknown(error.to_string()),
         };
@@ -208,23 +199,6 @@ impl Probe for HostLoad {
             finding,
         };
         Box::pin(std::future::ready(vec![observation]))
-    }
-}
-
-impl Kills {
-    /// Takes the kernel's count; what grows is news for a while. The first count is history.
-    fn count(&mut self, now_counted: Option<u64>, now: Instant) {
-        let new = match (self.counted, now_counted) {
-            (Some(before), Some(after)) => after.saturating_sub(before),
-            _ => 0,
-        };
-        self.counted = now_counted.or(self.counted);
-        self.seen = match self.seen {
-            Some((since, _)) if new == 0 && now.duration_since(since) >= KILL_SHOWN_FOR => None,
-            Some((since, count)) if new == 0 => Some((since, count)),
-            Some((_, count)) => Some((now, count + new)),
-            None => (new > 0).then_some((now, new)),
-        };
     }
 }
 
@@ -399,19 +373,6 @@ mod tests {
             let finding = judge(&sample, None, &limits());
             assert_eq!((finding.status, finding.detail.as_str()), (status, detail));
         }
-    }
-
-    #[test]
-    fn a_kill_is_shown_for_a_while_and_history_is_not() {
-        let mut kills = Kills::default();
-        let begun = Instant::now();
-        kills.count(Some(7), begun);
-        assert_eq!(kills.seen, None);
-        kills.count(Some(8), begun);
-        kills.count(Some(8), begun + KILL_SHOWN_FOR - Duration::from_secs(1));
-        assert_eq!(kills.seen, Some((begun, 1)));
-        kills.count(Some(8), begun + KILL_SHOWN_FOR);
-        assert_eq!(kills.seen, None);
     }
 
     #[tokio::test]
