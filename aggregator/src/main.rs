@@ -1,0 +1,2 @@
+//! Placeholder entry point until the part behind it lands.
+fn main() {}
