@@ -8,6 +8,7 @@
 //!
 //! Not here: hypotheses with odds, recovery, plans. Their door is [`Verdict`]: what a diagnosis holds of components that nobody observes.
 
+mod engine;
 mod event;
 mod incident;
 mod kind;
@@ -15,6 +16,10 @@ mod status;
 mod time;
 mod topology;
 
+pub use engine::{
+    ApplyError, Changes, ComponentRef, ConditionCounts, Engine, EvidenceItem, Explanation,
+    LoadError, NeedReport, NeedState, Sample, SlotId, Step, TopologyEntry, Verdict,
+};
 pub use event::{DiscoveredComponent, Event, EventKind};
 pub use incident::{Incident, IncidentState};
 pub use kind::Kind;

@@ -1,0 +1,161 @@
+//! What is lost and what is there, carried along the edges.
+//!
+//! Both are least fixpoints of monotone rules, so the answer does not depend on the order of work, and
+//! a cycle never keeps itself lost. When a fact falls away, everything that may have rested on it is
+//! taken back first and then derived anew (delete and rederive, Gupta, Mumick and Subrahmanian, "Maintaining Views
+//! Incrementally", SIGMOD 1993): the cost is that of what changes, not of the graph.
+
+use std::collections::BTreeMap;
+
+use super::model::{Edge, Model, Node};
+use crate::{ComponentIx, Kind, Status};
+
+/// The two facts that travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fact {
+    Lost,
+    There,
+}
+
+/// Brings `lost` and `there` up to date after the evidence of `seeds` changed. Returns the components for which one of
+/// them is different now, sorted.
+pub(super) fn refresh(model: &mut Model, seeds: &[ComponentIx]) -> Vec<ComponentIx> {
+    let mut before = BTreeMap::new();
+    for fact in [Fact::Lost, Fact::There] {
+        refresh_one(model, seeds, fact, &mut before);
+    }
+    before
+        .into_iter()
+        .filter(|(ix, was)| *was != (model.node(*ix).lost, model.node(*ix).there))
+        .map(|(ix, _)| ix)
+        .collect()
+}
+
+fn refresh_one(
+    model: &mut Model,
+    seeds: &[ComponentIx],
+    fact: Fact,
+    before: &mut BTreeMap<ComponentIx, (bool, bool)>,
+) {
+    let mut open: Vec<ComponentIx> = Vec::new();
+    let mut stack: Vec<ComponentIx> = seeds.to_vec();
+    while let Some(ix) = stack.pop() {
+        let node = model.node(ix);
+        if !holds(node, fact) || is_given(node, fact) {
+            continue;
+        }
+        before.entry(ix).or_insert((node.lost, node.there));
+        let dependents = node.dependents.clone();
+        set(model.node_mut(ix), fact, false);
+        open.push(ix);
+        stack.extend(
+            dependents
+                .into_iter()
+                .filter(|dependent| holds(model.node(*dependent), fact)),
+        );
+    }
+    open.extend_from_slice(seeds);
+    while let Some(ix) = open.pop() {
+        let node = model.node(ix);
+        if holds(node, fact) || !derives(model, node, fact) {
+            continue;
+        }
+        before.entry(ix).or_insert((node.lost, node.there));
+        let dependents = node.dependents.clone();
+        set(model.node_mut(ix), fact, true);
+        open.extend(
+            dependents
+                .into_iter()
+                .filter(|dependent| !holds(model.node(*dependent), fact)),
+        );
+    }
+}
+
+const fn holds(node: &Node, fact: Fact) -> bool {
+    match fact {
+        Fact::Lost => node.lost,
+        Fact::There => node.there,
+    }
+}
+
+const fn set(node: &mut Node, fact: Fact, value: bool) {
+    match fact {
+        Fact::Lost => node.lost = value,
+        Fact::There => node.there = value,
+    }
+}
+
+/// Whether the fact follows from the component's own evidence alone.
+fn is_given(node: &Node, fact: Fact) -> bool {
+    match fact {
+        Fact::Lost => {
+            node.gone
+                || node.is_stopped()
+                || node.evidence == Some(Status::Failed)
+                || (node.evidence.is_none() && node.verdict.is_some())
+        }
+        Fact::There => {
+            !node.gone
+                && !node.is_stopped()
+                && matches!(node.evidence, Some(Status::Ok | Status::Degraded))
+        }
+    }
+}
+
+/// Whether the fact follows from its evidence or from what it needs.
+fn derives(model: &Model, node: &Node, fact: Fact) -> bool {
+    if is_given(node, fact) {
+        return true;
+    }
+    if node.gone || node.is_stopped() {
+        return false;
+    }
+    match (fact, node.evidence) {
+        (Fact::Lost, None | Some(Status::Unknown)) => hard_need_is_lost(model, node, node.running),
+        (Fact::Lost, Some(Status::Starting)) => hard_need_is_lost(model, node, false),
+        (Fact::There, None) if node.component.kind == Kind::Group => node
+            .edges
+            .iter()
+            .filter(|edge| edge.relation.is_hard())
+            .all(|edge| state(model, edge) == NeedIs::There),
+        _ => false,
+    }
+}
+
+/// Whether a hard need of the phase is lost.
+pub(super) fn hard_need_is_lost(model: &Model, node: &Node, running: bool) -> bool {
+    node.edges.iter().any(|edge| {
+        edge.relation.is_hard()
+            && edge.relation.counts_while(running)
+            && state(model, edge) == NeedIs::Lost
+    })
+}
+
+/// What became of a need, three-valued: what is not known is never counted as lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NeedIs {
+    There,
+    Lost,
+    NotKnown,
+}
+
+/// The need as a whole, before any look through its members.
+pub(super) fn state(model: &Model, edge: &Edge) -> NeedIs {
+    let (mut there, mut lost) = (0_usize, 0_usize);
+    for (member, path) in edge.members() {
+        let node = model.node(member);
+        if node.lost || model.path_is_lost(path) {
+            lost += 1;
+        } else if node.there {
+            there += 1;
+        }
+    }
+    let enough = edge.requirement.at_least as usize;
+    if there >= enough {
+        NeedIs::There
+    } else if edge.requirement.of.len() - lost < enough {
+        NeedIs::Lost
+    } else {
+        NeedIs::NotKnown
+    }
+}
