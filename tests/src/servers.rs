@@ -3,5 +3,8 @@
 //! One file per server. A server that refuses to run as root runs as `nobody`.
 
 pub mod dns;
+pub mod etcd;
 pub mod nginx;
+pub mod postgres;
+pub mod rabbitmq;
 pub mod systemd;
