@@ -3,6 +3,8 @@
 //! The readers take the root directory of `/proc`, `/sys` and `/etc`, so that a test gives them
 //! a tree of its own. Whatever cannot be read is absent, which differs from empty.
 
+mod read;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 

@@ -2,9 +2,14 @@
 //!
 //! `probe` says what a probe is, `probes` holds one file per kind, `registry` lists them.
 
+pub mod check;
+pub mod clock;
+pub mod config;
+pub mod discovery;
 pub mod host;
 pub mod net;
 pub mod observation;
 pub mod probe;
 pub mod probes;
 pub mod registry;
+mod run_once;

@@ -1,0 +1,329 @@
+//! The agent's configuration: a file that is all optional, and what holds where it says nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use blackstart_config::{Report, Section, nearest, read};
+use blackstart_proto::limits::COMPONENT_ID_BYTES_MAX;
+use blackstart_proto::transport::{HostPort, TlsFiles, dial_policy};
+
+use crate::probe::{Probe, ProbeIdentity, ProbeKind};
+use crate::registry;
+
+/// The most aggregators that one agent reports to.
+const AGGREGATORS_MAX: usize = 8;
+
+/// A probe with its place in the schedule.
+#[derive(Clone)]
+pub struct Configured {
+    /// What kind it is.
+    pub kind: &'static ProbeKind,
+    /// The component that it asks.
+    pub component: String,
+    /// The kind of that component.
+    pub component_kind: &'static str,
+    /// Whether the component is in this host.
+    pub in_host: bool,
+    /// What the component is seen to use.
+    pub uses: Vec<String>,
+    /// How often it runs when all is well.
+    pub interval: Duration,
+    /// The deadline of a run.
+    pub timeout: Duration,
+    /// The probe.
+    pub probe: Arc<dyn Probe>,
+}
+
+impl fmt::Debug for Configured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Configured")
+            .field("kind", &self.kind.name)
+            .field("component", &self.component)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What bounds the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolLimits {
+    /// The most bytes of results that wait on disk; beyond, the oldest are dropped and counted.
+    pub bytes_max: u64,
+    /// The last results, kept even when acknowledged.
+    pub ring_results: u64,
+}
+
+/// The configuration of an agent.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// The component id of this host.
+    pub host: String,
+    /// Where the spool and the socket are.
+    pub state_dir: PathBuf,
+    /// Labels of the host, beside those that the agent finds.
+    pub labels: BTreeMap<String, String>,
+    /// The aggregators; each gets everything.
+    pub aggregators: Vec<HostPort>,
+    /// The files of mutual TLS.
+    pub tls: Option<TlsFiles>,
+    /// What bounds the spool.
+    pub spool: SpoolLimits,
+    /// How often discovery looks again; `None`: never.
+    pub discovery: Option<Duration>,
+    /// The probes of the file.
+    pub probes: Vec<Configured>,
+}
+
+impl AgentConfig {
+    /// What holds with no file at all.
+    #[must_use]
+    pub fn defaults() -> Self {
+        Self {
+            host: hostname(),
+            state_dir: default_state_dir(),
+            labels: BTreeMap::new(),
+            aggregators: Vec::new(),
+            tls: None,
+            spool: SpoolLimits {
+                bytes_max: 64 << 20,
+                ring_results: 2_000,
+            },
+            discovery: Some(Duration::from_secs(60)),
+            probes: Vec::new(),
+        }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Every problem of the file at once.
+    pub fn load(path: &Path) -> Result<Self, Report> {
+        let text = std::fs::read_to_string(path).map_err(|source| {
+            let found = format!("cannot be read: {source}");
+            Report::whole_file(
+                &path.display().to_string(),
+                &found,
+                "name a file that exists, or leave --config out",
+            )
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// Every problem of the file at once.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Report> {
+        read(path, text, |root| Some(Self::of(root)))
+    }
+
+    fn of(root: &mut Section<'_>) -> Self {
+        let mut config = Self::defaults();
+        if let Some(host) = root.string("host") {
+            if host.is_empty()
+                || host.len() > COMPONENT_ID_BYTES_MAX
+                || host.chars().any(char::is_control)
+            {
+                root.problem(
+                    "host",
+                    &format!("expected an id of 1 to {COMPONENT_ID_BYTES_MAX} bytes"),
+                    "",
+                );
+            }
+            config.host = host;
+        }
+        config.state_dir = root.path("state_dir").unwrap_or(config.state_dir);
+        config.labels = root.labels("labels");
+        config.tls = root.section("tls").and_then(|mut tls| tls_files(&mut tls));
+        config.aggregators = aggregators(root, config.tls.is_some());
+        if let Some(mut spool) = root.section("spool") {
+            config.spool.bytes_max = spool
+                .bytes("bytes_max", 1 << 20..=1 << 40)
+                .unwrap_or(config.spool.bytes_max);
+            let ring = spool
+                .integer("ring_results", 0..=1_000_000)
+                .and_then(|ring| u64::try_from(ring).ok());
+            config.spool.ring_results = ring.unwrap_or(config.spool.ring_results);
+        }
+        if let Some(mut discovery) = root.section("discovery") {
+            let enabled = discovery.boolean("enabled").unwrap_or(true);
+            let interval = discovery.duration(
+                "interval",
+                Duration::from_secs(5)..=Duration::from_secs(86_400),
+            );
+            config.discovery = enabled.then(|| interval.unwrap_or(Duration::from_secs(60)));
+        }
+        for (name, mut section) in root.sections("probe") {
+            config
+                .probes
+                .extend(probe(name, &mut section, &config.host));
+        }
+        config
+    }
+}
+
+fn tls_files(tls: &mut Section<'_>) -> Option<TlsFiles> {
+    let mut file = |key| {
+        let path = tls.path(key);
+        if path.is_none() && !tls.has(key) {
+            tls.problem(key, "is missing", "mutual TLS needs all three files");
+        }
+        path
+    };
+    let (ca_file, certificate_file, key_file) =
+        (file("ca_file"), file("certificate_file"), file("key_file"));
+    Some(TlsFiles {
+        ca_file: ca_file?,
+        certificate_file: certificate_file?,
+        key_file: key_file?,
+    })
+}
+
+fn aggregators(root: &mut Section<'_>, tls: bool) -> Vec<HostPort> {
+    let mut found: Vec<HostPort> = Vec::new();
+    for text in root.strings("aggregators").unwrap_or_default() {
+        match text.parse::<HostPort>() {
+            Ok(address) => {
+                if let Some(Err(refused)) = address.literal().map(|ip| dial_policy(ip, tls)) {
+                    root.problem("aggregators", &refused.to_string(), "");
+                }
+                if !found.contains(&address) {
+                    found.push(address);
+                }
+            }
+            Err(problem) => root.problem("aggregators", &problem.to_string(), ""),
+        }
+    }
+    if found.len() > AGGREGATORS_MAX {
+        root.problem(
+            "aggregators",
+            &format!("more than {AGGREGATORS_MAX} of them"),
+            "",
+        );
+    }
+    found
+}
+
+fn probe(name: String, section: &mut Section<'_>, host: &str) -> Option<Configured> {
+    let kind_name = section.required_string("kind");
+    let component = section.string("component").unwrap_or_else(|| name.clone());
+    let interval = section.duration(
+        "interval",
+        Duration::from_secs(1)..=Duration::from_secs(86_400),
+    );
+    let timeout = section.duration(
+        "timeout",
+        Duration::from_millis(10)..=Duration::from_secs(600),
+    );
+    let kind = kind_name.as_deref().and_then(registry::find);
+    let Some(kind) = kind else {
+        if let Some(wrong) = kind_name {
+            let names = || registry::KINDS.iter().map(|kind| kind.name);
+            match nearest(&wrong, names()) {
+                Some(near) => section.problem(
+                    "kind",
+                    &format!("no such kind of probe; did you mean \"{near}\"?"),
+                    "",
+                ),
+                None => section.problem(
+                    "kind",
+                    "no such kind of probe",
+                    "`blackstart-agent probes` lists them",
+                ),
+            }
+        }
+        section.ignore_rest();
+        return None;
+    };
+    if component.is_empty() || component.len() > COMPONENT_ID_BYTES_MAX {
+        section.problem(
+            "component",
+            &format!("expected an id of 1 to {COMPONENT_ID_BYTES_MAX} bytes"),
+            "",
+        );
+    }
+    let identity = ProbeIdentity {
+        name,
+        component: component.clone(),
+        host: host.to_owned(),
+    };
+    let probe = (kind.configure)(section, &identity)?;
+    Some(Configured {
+        kind,
+        in_host: component.starts_with(&format!("{host}/")),
+        component,
+        component_kind: kind.component_kind,
+        uses: Vec::new(),
+        interval: interval.unwrap_or(kind.interval),
+        timeout: timeout.unwrap_or(kind.timeout),
+        probe: Arc::from(probe),
+    })
+}
+
+/// The name of this host; `localhost` where it has none.
+fn hostname() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy().into_owned();
+    if name.is_empty() || name == "(none)" {
+        "localhost".to_owned()
+    } else {
+        name
+    }
+}
+
+/// `/var/lib/blackstart/agent` for root, a folder of the user's for others (XDG Base Directory Specification).
+fn default_state_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/blackstart/agent");
+    }
+    let base = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || {
+        std::env::var_os("HOME")
+            .map_or_else(|| PathBuf::from("."), PathBuf::from)
+            .join(".local/state")
+    };
+    base.unwrap_or_else(home).join("blackstart/agent")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        AgentConfig::parse(Path::new("agent.toml"), text)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let config = AgentConfig::parse(Path::new("agent.toml"), "").unwrap();
+        assert_eq!(config.discovery, Some(Duration::from_secs(60)));
+        assert!(config.aggregators.is_empty() && config.probes.is_empty());
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let text = "host = \"\"\naggregators = [\"10.0.0.5:7400\"]\n[probe.a]\nkind = \"tcp.conect\"\n[probe.b]\nkind = \"tcp.connect\"\ntimout = \"5s\"\naddress = \"127.0.0.1:1\"\n";
+        let report = refused(text);
+        assert!(
+            report.contains("line 1   host = \"\"   expected an id of 1 to 256 bytes"),
+            "{report}"
+        );
+        assert!(report.contains("line 2   aggregators = "), "{report}");
+        assert!(report.contains("line 4   probe \"a\" kind = \"tcp.conect\"   no such kind of probe; did you mean \"tcp.connect\"?"), "{report}");
+        assert!(
+            report.contains("line 7   probe \"b\" timout   unknown key; did you mean `timeout`?"),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn a_tls_table_needs_all_its_files() {
+        assert!(refused("[tls]\nca_file = \"ca.pem\"\n").contains("tls key_file   is missing"));
+    }
+}
