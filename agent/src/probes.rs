@@ -1,6 +1,7 @@
 //! One file per kind of probe.
 
 pub mod dns_answer;
+pub mod etcd_member;
 pub mod host_crypt;
 pub mod host_filesystem;
 pub mod host_load;

@@ -2,13 +2,14 @@
 
 use crate::probe::ProbeKind;
 use crate::probes::{
-    dns_answer, host_crypt, host_filesystem, host_load, host_md, http_get, systemd_unit,
-    systemd_units, tcp_connect,
+    dns_answer, etcd_member, host_crypt, host_filesystem, host_load, host_md, http_get,
+    systemd_unit, systemd_units, tcp_connect,
 };
 
 /// The kinds, sorted by name.
 pub static KINDS: &[&ProbeKind] = &[
     &dns_answer::KIND,
+    &etcd_member::KIND,
     &host_crypt::KIND,
     &host_filesystem::KIND,
     &host_load::KIND,
