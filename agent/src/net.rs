@@ -6,6 +6,7 @@
 //! Not here: what an answer means. That is each probe's `judge`.
 
 pub mod address;
+pub mod bus;
 pub mod connect;
 pub mod dns;
 pub mod http;

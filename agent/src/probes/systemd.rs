@@ -6,11 +6,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tokio::net::UnixStream;
-use tokio::sync::Mutex;
-use zbus::zvariant::DynamicType;
-use zbus::{OwnedObjectPath, OwnedVariant};
+use zbus::{DynamicType, OwnedObjectPath, OwnedVariant};
 
+use crate::net::bus::{Bus, BusError, Method};
 use crate::net::connect::reason;
 use crate::observation::Finding;
 use crate::probe::{Deadline, TimedOut};
@@ -24,12 +22,11 @@ pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PRIVATE_SOCKET: &str = "/run/systemd/private";
 const BUS_SOCKET: &str = "/run/dbus/system_bus_socket";
 
-/// systemd, and the connection to it that is kept between runs.
+/// Where systemd is asked.
 #[derive(Debug, Default)]
 pub(super) struct Systemd {
     /// Its private socket where it is not in the usual place.
-    pub(super) socket: Option<PathBuf>,
-    connection: Mutex<Option<zbus::Connection>>,
+    socket: Option<PathBuf>,
 }
 
 /// Why systemd cannot be asked.
@@ -60,35 +57,31 @@ impl SystemdError {
     }
 }
 
-impl From<zbus::Error> for SystemdError {
-    fn from(error: zbus::Error) -> Self {
-        match error {
-            zbus::Error::MethodError(name, text, _) => {
-                let reason = text.unwrap_or_else(|| name.to_string());
-                if name.as_str() == "org.freedesktop.DBus.Error.AccessDenied" {
-                    Self::Forbidden { reason }
-                } else {
-                    Self::Refused { reason }
-                }
-            }
-            zbus::Error::InputOutput(error) => from_io(&error, Path::new(PRIVATE_SOCKET)),
-            other => Self::Broken {
-                reason: other.to_string(),
+fn told_apart(error: BusError, socket: &Path) -> SystemdError {
+    match error {
+        BusError::Io(error) => match error.kind() {
+            io::ErrorKind::NotFound => SystemdError::Absent {
+                path: socket.to_owned(),
             },
+            io::ErrorKind::PermissionDenied => SystemdError::Forbidden {
+                reason: reason(&error),
+            },
+            _ => SystemdError::Broken {
+                reason: reason(&error),
+            },
+        },
+        BusError::NotLetIn => SystemdError::Forbidden {
+            reason: error.to_string(),
+        },
+        BusError::TimedOut(timed_out) => SystemdError::Silent(timed_out),
+        BusError::Answered { name, text } if name == "org.freedesktop.DBus.Error.AccessDenied" => {
+            SystemdError::Forbidden { reason: text }
         }
-    }
-}
-
-fn from_io(error: &io::Error, path: &Path) -> SystemdError {
-    match error.kind() {
-        io::ErrorKind::NotFound => SystemdError::Absent {
-            path: path.to_owned(),
+        BusError::Answered { name, text } => SystemdError::Refused {
+            reason: if text.is_empty() { name } else { text },
         },
-        io::ErrorKind::PermissionDenied => SystemdError::Forbidden {
-            reason: reason(error),
-        },
-        _ => SystemdError::Broken {
-            reason: reason(error),
+        BusError::Protocol(_) => SystemdError::Broken {
+            reason: error.to_string(),
         },
     }
 }
@@ -119,104 +112,60 @@ type UnitRow = (
 /// A session of one run.
 #[derive(Debug)]
 pub(super) struct Session {
-    connection: zbus::Connection,
+    bus: Bus,
+    socket: PathBuf,
     deadline: Deadline,
 }
 
 impl Systemd {
     pub(super) fn at(socket: Option<PathBuf>) -> Self {
-        Self {
-            socket,
-            connection: Mutex::default(),
-        }
+        Self { socket }
     }
 
-    /// A connection that works: the one of the last run, or a new one. systemd drops its private connections when it
-    /// executes itself anew, so the kept one is tried with a question first.
+    /// Connects.
     pub(super) async fn session(&self, deadline: Deadline) -> Result<Session, SystemdError> {
-        let mut kept = deadline
-            .limit("waiting for another run", self.connection.lock())
-            .await?;
-        if let Some(connection) = kept.take() {
-            let session = Session {
-                connection,
-                deadline,
-            };
-            if session.manager_property::<String>("Version").await.is_ok() {
-                *kept = Some(session.connection.clone());
-                return Ok(session);
-            }
-        }
-        let connection = self.connect(deadline).await?;
-        *kept = Some(connection.clone());
+        let private = self.socket.as_deref().unwrap_or(Path::new(PRIVATE_SOCKET));
+        let as_root = rustix::process::geteuid().is_root() && private.exists();
+        let (socket, connected) = if as_root || self.socket.is_some() {
+            (private, Bus::peer(private, deadline).await)
+        } else {
+            let socket = Path::new(BUS_SOCKET);
+            (socket, Bus::bus(socket, deadline).await)
+        };
+        let bus = connected.map_err(|error| told_apart(error, socket))?;
         Ok(Session {
-            connection,
+            bus,
+            socket: socket.to_owned(),
             deadline,
         })
     }
-
-    async fn connect(&self, deadline: Deadline) -> Result<zbus::Connection, SystemdError> {
-        if let Some(path) = &self.socket {
-            return private(path, deadline).await;
-        }
-        if rustix::process::geteuid().is_root() {
-            match private(Path::new(PRIVATE_SOCKET), deadline.share(0.5)).await {
-                // Without its private socket the bus may still know it: a user's manager, an odd layout.
-                Err(SystemdError::Absent { .. }) => {}
-                other => return other,
-            }
-        }
-        let path = Path::new(BUS_SOCKET);
-        let stream = open(path, deadline).await?;
-        let builder = zbus::connection::Builder::unix_stream(stream);
-        Ok(deadline
-            .limit("greeting the system bus", builder.build())
-            .await??)
-    }
-}
-
-async fn private(path: &Path, deadline: Deadline) -> Result<zbus::Connection, SystemdError> {
-    let stream = open(path, deadline).await?;
-    let builder = zbus::connection::Builder::unix_stream(stream).p2p();
-    Ok(deadline
-        .limit("greeting systemd", builder.build())
-        .await??)
-}
-
-async fn open(
-    path: &Path,
-    deadline: Deadline,
-) -> Result<std::os::unix::net::UnixStream, SystemdError> {
-    let stream = deadline
-        .limit("connecting", UnixStream::connect(path))
-        .await?
-        .and_then(UnixStream::into_std)
-        .map_err(|error| from_io(&error, path))?;
-    Ok(stream)
 }
 
 impl Session {
     async fn call<B, R>(
-        &self,
+        &mut self,
         path: &str,
         interface: &str,
-        method: &str,
-        body: &B,
+        member: &str,
+        arguments: &B,
     ) -> Result<R, SystemdError>
     where
         B: serde::Serialize + DynamicType + Sync,
-        R: serde::de::DeserializeOwned + zbus::zvariant::Type,
+        R: serde::de::DeserializeOwned + zbus::Type,
     {
-        let call =
-            self.connection
-                .call_method(Some(DESTINATION), path, Some(interface), method, body);
-        let reply = self.deadline.limit("waiting for systemd", call).await??;
-        Ok(reply.body().deserialize()?)
+        let method = Method {
+            destination: DESTINATION,
+            path,
+            interface,
+            member,
+        };
+        let answer = self.bus.call(method, arguments, self.deadline).await;
+        answer.map_err(|error| told_apart(error, &self.socket))
     }
 
     /// A property of an object; an error where the type is another.
     pub(super) async fn property<T>(
-        &self,
+        &mut self,
         path: &str,
         interface: &str,
         name: &str,
@@ -239,14 +188,14 @@ impl Session {
 
     /// A property of the manager.
     pub(super) async fn manager_property<T: TryFrom<OwnedVariant>>(
-        &self,
+        &mut self,
         name: &str,
     ) -> Result<T, SystemdError> {
         self.property(MANAGER_PATH, MANAGER, name).await
     }
 
     /// The units in one of these states.
-    pub(super) async fn units(&self, states: &[&str]) -> Result<Vec<ListedUnit>, SystemdError> {
+    pub(super) async fn units(&mut self, states: &[&str]) -> Result<Vec<ListedUnit>, SystemdError> {
         let rows: Vec<UnitRow> = self
             .call(MANAGER_PATH, MANAGER, "ListUnitsFiltered", &(states,))
             .await?;
@@ -262,7 +211,7 @@ impl Session {
     }
 
     /// The units whose jobs run now; others wait for them.
-    pub(super) async fn running_jobs(&self) -> Result<Vec<String>, SystemdError> {
+    pub(super) async fn running_jobs(&mut self) -> Result<Vec<String>, SystemdError> {
         let jobs: Vec<(
             u32,
             String,
@@ -279,7 +228,7 @@ impl Session {
     }
 
     /// The object of a unit, whether it is loaded or not.
-    pub(super) async fn unit(&self, name: &str) -> Result<OwnedObjectPath, SystemdError> {
+    pub(super) async fn unit(&mut self, name: &str) -> Result<OwnedObjectPath, SystemdError> {
         self.call(MANAGER_PATH, MANAGER, "LoadUnit", &(name,)).await
     }
 }

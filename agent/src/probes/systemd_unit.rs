@@ -102,18 +102,20 @@ fn configure(section: &mut Section<'_>, identity: &ProbeIdentity) -> Option<Box<
 
 impl SystemdUnit {
     async fn observe(&self, deadline: Deadline) -> Result<Seen, SystemdError> {
-        let session = self.systemd.session(deadline).await?;
+        let mut session = self.systemd.session(deadline).await?;
         let path = session.unit(&self.unit).await?;
-        let text = async |name| session.property::<String>(&path, UNIT, name).await;
+        let load = session.property(&path, UNIT, "LoadState").await?;
+        let active = session.property(&path, UNIT, "ActiveState").await?;
+        let sub = session.property(&path, UNIT, "SubState").await?;
+        let changed_us = session
+            .property(&path, UNIT, "StateChangeTimestampMonotonic")
+            .await?;
+        let since_s = seconds_since(changed_us);
         let mut seen = Seen {
-            load: text("LoadState").await?,
-            active: text("ActiveState").await?,
-            sub: text("SubState").await?,
-            since_s: seconds_since(
-                session
-                    .property(&path, UNIT, "StateChangeTimestampMonotonic")
-                    .await?,
-            ),
+            load,
+            active,
+            sub,
+            since_s,
             ..Seen::default()
         };
         let job: zbus::OwnedVariant = session.property(&path, UNIT, "Job").await?;

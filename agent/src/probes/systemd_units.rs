@@ -103,7 +103,7 @@ fn discover(host: &HostView, id: &str) -> Vec<Discovered> {
 
 impl SystemdUnits {
     async fn observe(&self, deadline: Deadline) -> Result<Seen, SystemdError> {
-        let session = self.systemd.session(deadline).await?;
+        let mut session = self.systemd.session(deadline).await?;
         let state: String = session.manager_property("SystemState").await?;
         let booting = matches!(state.as_str(), "initializing" | "starting");
         let mut seen = Seen {
@@ -111,7 +111,7 @@ impl SystemdUnits {
             ..Seen::default()
         };
         for unit in session.units(&["failed", "activating"]).await? {
-            seen.sort_in(&session, unit).await;
+            seen.sort_in(&mut session, unit).await;
         }
         seen.jobs = session.manager_property("NJobs").await?;
         if booting {
@@ -123,7 +123,7 @@ impl SystemdUnits {
 }
 
 impl Seen {
-    async fn sort_in(&mut self, session: &Session, unit: ListedUnit) {
+    async fn sort_in(&mut self, session: &mut Session, unit: ListedUnit) {
         if unit.active == "failed" {
             self.failed.push(unit.name);
         } else if unit.sub.starts_with("auto-restart") {
