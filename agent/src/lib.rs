@@ -12,4 +12,6 @@ pub mod observation;
 pub mod probe;
 pub mod probes;
 pub mod registry;
+pub mod result;
 mod run_once;
+pub mod spool;

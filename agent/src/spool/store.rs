@@ -1,0 +1,438 @@
+//! The spool's file: results by position, cursors, incarnations, and how many were dropped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prost::Message;
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition,
+};
+
+use crate::observation::{Finding, Observation, Status};
+use crate::result::{Incarnation, Numbered, StoredIncarnation, StoredResult};
+
+const RESULTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("results");
+const CURSORS: TableDefinition<'_, &str, (&str, u64)> = TableDefinition::new("cursors");
+const INCARNATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("incarnations");
+const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
+
+/// Key in `numbers`: results dropped since the file was made.
+const DROPPED: &str = "dropped_total";
+/// Key in `numbers`: the position that the next result gets.
+const NEXT: &str = "next_position";
+/// Key in `numbers`: bytes of all results.
+const BYTES: &str = "bytes";
+
+/// redb's cache. An agent reads its file only after a break; the default of 1 GiB is for servers.
+const CACHE_BYTES: usize = 256 * 1024;
+
+/// No position at all.
+const NONE: u64 = u64::MAX;
+
+/// How far an aggregator is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub(super) aggregator_id: String,
+    /// It holds everything before this position.
+    pub(super) position: u64,
+}
+
+/// Why the spool cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another agent uses it.
+    #[error("{} is in use by another agent{}", folder.display(), pid.as_ref().map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The other agent's process, where it is known.
+        pid: Option<String>,
+    },
+    /// The folder or the file cannot be used.
+    #[error("{}", path.display())]
+    File {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database says no.
+    #[error("spool")]
+    Database {
+        /// Why.
+        source: Box<redb::Error>,
+    },
+    /// No thread could be started.
+    #[error("no thread for the spool")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl SpoolError {
+    /// The error and what is behind it.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        match self {
+            Self::File { path, source } => format!("{}: {source}", path.display()),
+            Self::Database { source } => source.to_string(),
+            Self::Thread { source } => format!("{self}: {source}"),
+            Self::InUse { .. } => self.to_string(),
+        }
+    }
+}
+
+fn database(error: impl Into<redb::Error>) -> SpoolError {
+    SpoolError::Database {
+        source: Box::new(error.into()),
+    }
+}
+
+/// What the file held when it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) next_position: u64,
+    pub(super) cursors: BTreeMap<String, Cursor>,
+    pub(super) incarnations: BTreeMap<u64, Arc<Incarnation>>,
+    pub(super) dropped_total: u64,
+}
+
+/// What a write did beside writing.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Results that were dropped for want of room and that somebody had not got.
+    pub(super) dropped: u64,
+    /// The incarnations that still have results.
+    pub(super) incarnations: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    database: Database,
+    first: AtomicU64,
+}
+
+impl Store {
+    /// Opens or makes the file. One that cannot be read is moved aside, and the third of the answers says so.
+    pub(super) fn open(folder: &Path) -> Result<(Self, Loaded, Option<String>), SpoolError> {
+        let file_error = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| SpoolError::File { path, source }
+        };
+        std::fs::create_dir_all(folder).map_err(file_error(folder))?;
+        let path = folder.join("spool.redb");
+        let pid_file = folder.join("agent.pid");
+        let make = || {
+            Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create(&path)
+        };
+        let attempt = make().map_err(redb::Error::from).and_then(Self::load);
+        let (opened, moved) = match attempt {
+            Ok(opened) => (opened, None),
+            Err(redb::Error::DatabaseAlreadyOpen) => {
+                let pid = std::fs::read_to_string(&pid_file)
+                    .ok()
+                    .map(|text| text.trim().to_owned());
+                return Err(SpoolError::InUse {
+                    folder: folder.to_path_buf(),
+                    pid,
+                });
+            }
+            Err(redb::Error::Io(source)) if is_no_fault_of_the_file(&source) => {
+                return Err(SpoolError::File { path, source });
+            }
+            Err(error) => {
+                let aside = folder.join(format!("spool.damaged-{}.redb", crate::clock::wall_us()));
+                std::fs::rename(&path, &aside).map_err(file_error(&path))?;
+                let told = format!(
+                    "the spool was damaged ({error}) and is kept as {}",
+                    aside.display()
+                );
+                let made = make().map_err(|error: DatabaseError| database(error))?;
+                (Self::load(made).map_err(database)?, Some(told))
+            }
+        };
+        std::fs::write(&pid_file, format!("{}\n", std::process::id()))
+            .map_err(file_error(&pid_file))?;
+        Ok((opened.0, opened.1, moved))
+    }
+
+    fn load(database: Database) -> Result<(Self, Loaded), redb::Error> {
+        let load = || -> Result<(Loaded, u64), redb::Error> {
+            let transaction = database.begin_write()?;
+            let mut loaded = Loaded::default();
+            let first;
+            {
+                let results = transaction.open_table(RESULTS)?;
+                first = results
+                    .first()?
+                    .map_or(NONE, |(position, _)| position.value());
+                let last = results
+                    .last()?
+                    .map_or(0, |(position, _)| position.value() + 1);
+                let numbers = transaction.open_table(NUMBERS)?;
+                loaded.next_position = numbers
+                    .get(NEXT)?
+                    .map_or(0, |number| number.value())
+                    .max(last);
+                loaded.dropped_total = numbers.get(DROPPED)?.map_or(0, |number| number.value());
+                for entry in transaction.open_table(CURSORS)?.iter()? {
+                    let (name, cursor) = entry?;
+                    let (aggregator_id, position) = cursor.value();
+                    let cursor = Cursor {
+                        aggregator_id: aggregator_id.to_owned(),
+                        position,
+                    };
+                    loaded.cursors.insert(name.value().to_owned(), cursor);
+                }
+                for entry in transaction.open_table(INCARNATIONS)?.iter()? {
+                    let (id, bytes) = entry?;
+                    let stored = StoredIncarnation::decode(bytes.value()).unwrap_or_default();
+                    let incarnation = Incarnation {
+                        id: id.value(),
+                        boot_id: stored.boot_id,
+                        wall_offset_us: stored.wall_offset_us,
+                    };
+                    loaded
+                        .incarnations
+                        .insert(id.value(), Arc::new(incarnation));
+                }
+            }
+            transaction.commit()?;
+            Ok((loaded, first))
+        };
+        let (loaded, first) = load()?;
+        Ok((
+            Self {
+                database,
+                first: AtomicU64::new(first),
+            },
+            loaded,
+        ))
+    }
+
+    /// The oldest position on disk.
+    pub(super) fn first_position(&self) -> Option<u64> {
+        Some(self.first.load(Ordering::Relaxed)).filter(|first| *first != NONE)
+    }
+
+    /// Results from `from` up to and without `until`. What cannot be read is left out: it is reported by the next write.
+    pub(super) fn read(
+        &self,
+        from: u64,
+        until: u64,
+        most: usize,
+        incarnations: &BTreeMap<u64, Arc<Incarnation>>,
+    ) -> Vec<Numbered> {
+        let read = || -> Result<Vec<Numbered>, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            let results = transaction.open_table(RESULTS)?;
+            let mut found = Vec::new();
+            for entry in results.range(from..until)?.take(most) {
+                let (position, bytes) = entry?;
+                found.extend(
+                    StoredResult::decode(bytes.value())
+                        .ok()
+                        .and_then(|stored| numbered(position.value(), stored, incarnations)),
+                );
+            }
+            Ok(found)
+        };
+        read().unwrap_or_default()
+    }
+
+    /// Writes what is new, moves the cursors, and makes room: what nobody needs goes, and beyond the bound
+    /// the oldest goes though somebody has not got it.
+    pub(super) fn write(
+        &self,
+        new: &[Numbered],
+        cursors: &BTreeMap<String, Cursor>,
+        incarnation: &Incarnation,
+        keep_from: u64,
+        bytes_max: u64,
+        dropped_before: u64,
+    ) -> Result<Written, SpoolError> {
+        let write = || -> Result<(Written, u64), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            let mut dropped = 0;
+            let mut living = BTreeSet::from([incarnation.id]);
+            let first;
+            {
+                let mut results = transaction.open_table(RESULTS)?;
+                let mut numbers = transaction.open_table(NUMBERS)?;
+                let mut bytes = numbers.get(BYTES)?.map_or(0, |number| number.value());
+                for result in new {
+                    let encoded = stored(result).encode_to_vec();
+                    bytes += encoded.len() as u64;
+                    results.insert(result.position, encoded.as_slice())?;
+                }
+                if let Some(last) = new.last() {
+                    numbers.insert(NEXT, last.position + 1)?;
+                }
+                loop {
+                    let oldest = results
+                        .first()?
+                        .map(|(position, value)| (position.value(), value.value().len() as u64));
+                    let Some((position, length)) = oldest else {
+                        break;
+                    };
+                    let spare = position < keep_from;
+                    if !spare && bytes <= bytes_max {
+                        break;
+                    }
+                    results.remove(position)?;
+                    bytes = bytes.saturating_sub(length);
+                    if !spare && cursors.values().any(|cursor| cursor.position <= position) {
+                        dropped += 1;
+                    }
+                }
+                first = results
+                    .first()?
+                    .map_or(NONE, |(position, _)| position.value());
+                numbers.insert(BYTES, bytes)?;
+                numbers.insert(DROPPED, dropped_before + dropped)?;
+                let many = transaction.open_table(INCARNATIONS)?.len()? > INCARNATIONS_KEPT;
+                if many {
+                    for entry in results.iter()? {
+                        living.extend(
+                            StoredResult::decode(entry?.1.value())
+                                .ok()
+                                .map(|stored| stored.incarnation),
+                        );
+                    }
+                }
+                Self::keep_incarnations(
+                    &transaction,
+                    incarnation,
+                    &mut living,
+                    many || results.is_empty()?,
+                )?;
+                let mut table = transaction.open_table(CURSORS)?;
+                table.retain(|name, _| cursors.contains_key(name))?;
+                for (name, cursor) in cursors {
+                    table.insert(
+                        name.as_str(),
+                        (cursor.aggregator_id.as_str(), cursor.position),
+                    )?;
+                }
+            }
+            transaction.commit()?;
+            Ok((
+                Written {
+                    dropped,
+                    incarnations: living,
+                },
+                first,
+            ))
+        };
+        let (written, first) = write().map_err(database)?;
+        self.first.store(first, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    /// Notes this incarnation; with `only_living`, forgets the others that have no result any more.
+    fn keep_incarnations(
+        transaction: &redb::WriteTransaction,
+        own: &Incarnation,
+        living: &mut BTreeSet<u64>,
+        only_living: bool,
+    ) -> Result<(), redb::Error> {
+        let mut table = transaction.open_table(INCARNATIONS)?;
+        let stored = StoredIncarnation {
+            boot_id: own.boot_id.clone(),
+            wall_offset_us: own.wall_offset_us,
+        };
+        table.insert(own.id, stored.encode_to_vec().as_slice())?;
+        if only_living {
+            table.retain(|id, _| living.contains(&id))?;
+        }
+        for entry in table.iter()? {
+            living.insert(entry?.0.value());
+        }
+        Ok(())
+    }
+}
+
+/// Beyond so many incarnations the file is looked through for those that still have results.
+const INCARNATIONS_KEPT: u64 = 16;
+
+/// A disk that is full, read-only or not ours says nothing against the file.
+fn is_no_fault_of_the_file(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    matches!(
+        error.kind(),
+        NotFound | PermissionDenied | ReadOnlyFilesystem | StorageFull
+    )
+}
+
+const STATUSES: [Status; 5] = [
+    Status::Ok,
+    Status::Degraded,
+    Status::Starting,
+    Status::Failed,
+    Status::Unknown,
+];
+
+fn stored(result: &Numbered) -> StoredResult {
+    let finding = &result.observation.finding;
+    StoredResult {
+        incarnation: result.incarnation.id,
+        sequence: result.sequence,
+        sampled_boottime_us: result.sampled_boottime_us,
+        ttl_ms: result.ttl_ms,
+        component: result.observation.component.clone(),
+        check: result.observation.check.clone().into_owned(),
+        status: STATUSES
+            .iter()
+            .position(|status| *status == finding.status)
+            .and_then(|at| u32::try_from(at).ok())
+            .unwrap_or(4),
+        progress: finding.progress,
+        detail: finding.detail.clone(),
+        value_names: finding
+            .values
+            .iter()
+            .map(|(name, _)| name.clone().into_owned())
+            .collect(),
+        values: finding.values.iter().map(|(_, value)| *value).collect(),
+    }
+}
+
+/// `None` when its incarnation is not known: it cannot be dated or counted.
+fn numbered(
+    position: u64,
+    stored: StoredResult,
+    incarnations: &BTreeMap<u64, Arc<Incarnation>>,
+) -> Option<Numbered> {
+    let status = STATUSES
+        .get(stored.status as usize)
+        .copied()
+        .unwrap_or(Status::Unknown);
+    let values = stored
+        .value_names
+        .into_iter()
+        .map(Into::into)
+        .zip(stored.values)
+        .collect();
+    Some(Numbered {
+        position,
+        incarnation: incarnations.get(&stored.incarnation)?.clone(),
+        sequence: stored.sequence,
+        sampled_boottime_us: stored.sampled_boottime_us,
+        ttl_ms: stored.ttl_ms,
+        observation: Observation {
+            component: stored.component,
+            check: stored.check.into(),
+            finding: Finding {
+                progress: stored.progress,
+                values,
+                ..Finding::new(status, stored.detail)
+            },
+        },
+    })
+}
