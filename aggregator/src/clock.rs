@@ -117,7 +117,10 @@ mod tests {
     fn clock_at(start: i64) -> (Clock, Arc<AtomicI64>) {
         let wall = Arc::new(AtomicI64::new(start));
         let source = wall.clone();
-        (Clock::new(Arc::new(move || source.load(Ordering::SeqCst))), wall)
+        (
+            Clock::new(Arc::new(move || source.load(Ordering::SeqCst))),
+            wall,
+        )
     }
 
     #[test]

@@ -187,7 +187,11 @@ fn read_tls(mut tls: Section<'_>) -> Option<TlsFiles> {
     let mut required = |key| {
         let path = tls.path(key);
         if path.is_none() && !tls.has(key) {
-            tls.problem(key, "is missing", "TLS is mutual: all three files are needed");
+            tls.problem(
+                key,
+                "is missing",
+                "TLS is mutual: all three files are needed",
+            );
         }
         path
     };
@@ -266,7 +270,10 @@ mod tests {
     #[test]
     fn an_open_address_without_tls_is_refused_with_the_way_out() {
         let report = parse("listen = \"0.0.0.0:7400\"\n").unwrap_err();
-        assert!(report.contains("listening on 0.0.0.0:7400 without TLS is refused"), "{report}");
+        assert!(
+            report.contains("listening on 0.0.0.0:7400 without TLS is refused"),
+            "{report}"
+        );
         assert!(report.contains("or listen on 127.0.0.1:7400"), "{report}");
     }
 }

@@ -24,7 +24,9 @@ impl Dating {
     /// When a result was sampled, microseconds since the Unix epoch.
     pub(crate) fn date(self, sampled_boottime_us: u64) -> i64 {
         let boottime = i64::try_from(sampled_boottime_us).unwrap_or(i64::MAX);
-        boottime.saturating_add(self.offset_us).clamp(0, self.now_us)
+        boottime
+            .saturating_add(self.offset_us)
+            .clamp(0, self.now_us)
     }
 }
 

@@ -2,7 +2,6 @@
 
 /// Messages and service of `grpc.health.v1`, generated.
 #[expect(
-    missing_docs,
     unused_qualifications,
     clippy::allow_attributes_without_reason,
     reason = "generated code; the documentation is in the .proto file"

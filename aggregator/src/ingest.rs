@@ -204,11 +204,7 @@ impl Ingest {
 
     /// Hands an event over. What an agent sends waits for room before; what the aggregator itself
     /// sees is rare and always taken.
-    pub(crate) fn event(
-        &self,
-        is_kept: bool,
-        kind: EventKind,
-    ) -> Result<(), Closed> {
+    pub(crate) fn event(&self, is_kept: bool, kind: EventKind) -> Result<(), Closed> {
         self.hand_over(is_kept, 0, None, |at_us| {
             let at = Timestamp::from_micros(at_us);
             let event = Event { at, kind };
@@ -224,7 +220,8 @@ impl Ingest {
         self.journal
             .send(JournalCommand::Topology(text))
             .map_err(|_| Closed)?;
-        self.engine.send(EngineCommand::Topology { topology, at_us })
+        self.engine
+            .send(EngineCommand::Topology { topology, at_us })
     }
 
     fn hand_over(

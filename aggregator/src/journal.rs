@@ -9,19 +9,17 @@
 //!
 //! Not here: when to commit, retry and snapshot ([`writer`]); what entries mean (`engine`).
 
-//EXPORT
+pub(crate) mod export;
 pub(crate) mod group;
 pub(crate) mod recovery;
-//WRITER
+pub(crate) mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Executor};
 
 use crate::blocking::block_on;
@@ -307,13 +305,14 @@ impl Journal {
     async fn connection(&mut self) -> Result<&mut SqliteConnection, JournalError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => options(&self.path).connect().await.map_err(|source| {
-                JournalError::Sqlite {
+            None => options(&self.path)
+                .connect()
+                .await
+                .map_err(|source| JournalError::Sqlite {
                     operation: "cannot open",
                     path: self.path.clone(),
                     source,
-                }
-            })?,
+                })?,
         };
         Ok(self.connection.insert(connection))
     }

@@ -116,11 +116,9 @@ impl HostSequences {
     /// Forgets every incarnation that the agent neither is nor spools; one with results on
     /// their way to the disk stays until the next handshake.
     pub(crate) fn forget_all_but(&self, keep: &[u64]) {
-        self.lock()
-            .0
-            .retain(|incarnation, known| {
-                keep.contains(incarnation) || known.journaled < known.taken
-            });
+        self.lock().0.retain(|incarnation, known| {
+            keep.contains(incarnation) || known.journaled < known.taken
+        });
     }
 }
 
@@ -198,7 +196,13 @@ mod tests {
                 "{first}+{count}"
             );
         }
-        assert_eq!(known.fresh(8, 1, 1), Fresh { skip: 0, missing: 0 });
+        assert_eq!(
+            known.fresh(8, 1, 1),
+            Fresh {
+                skip: 0,
+                missing: 0
+            }
+        );
     }
 
     #[test]

@@ -28,7 +28,9 @@ pub(crate) struct Series {
 
 /// A vantage has defined too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {SERIES_PER_VANTAGE_MAX} different targets were defined by this host since the journal began")]
+#[error(
+    "more than {SERIES_PER_VANTAGE_MAX} different targets were defined by this host since the journal began"
+)]
 pub(crate) struct TooManySeries;
 
 /// All series, by id.

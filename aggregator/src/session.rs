@@ -138,7 +138,7 @@ impl Session {
         match greeted {
             Ok(Greeting {
                 hello,
-                received,
+                offsets,
                 handle,
                 welcome,
                 sequences,
@@ -146,7 +146,7 @@ impl Session {
                 self.outbox.push_back(ToAgent::Welcome(welcome));
                 let now = Instant::now();
                 self.phase = Phase::Open(Box::new(Open {
-                    offsets: Offsets::new(received, hello.sent_boottime_us, hello.sent_wall_us),
+                    offsets,
                     targets: Targets::new(&hello.host),
                     kept: sequences.watch(),
                     progress: self.shared.ingest.progress(),
@@ -266,7 +266,7 @@ impl Open {
                 self.take(shared, message?, outbox).await?;
             }
             () = &mut self.timer => self.tick(outbox)?,
-            _ = self.progress.wait_for(|progress| !progress.is_failing), if self.is_unkept => {
+            () = writes_again(&mut self.progress), if self.is_unkept => {
                 return Err(End::Wait {
                     retry_after: shared.later(RETRY_AFTER_FAILURE),
                     reason: "the journal writes again; send what was not acknowledged".to_owned(),
@@ -322,7 +322,12 @@ impl Open {
                     .await?;
             }
             FromAgent::Stopping { reason, host } => {
-                tracing::info!(host = &*self.hold.host, reason, whole_host = host, "agent stops");
+                tracing::info!(
+                    host = &*self.hold.host,
+                    reason,
+                    whole_host = host,
+                    "agent stops"
+                );
                 // That an agent stops says nothing of its host.
                 if host {
                     let agent = self.hold.host.to_string();
@@ -412,7 +417,11 @@ impl Open {
         shared.ingest.results(&room, head, bytes, &self.sequences)?;
         drop(incarnations);
         if fresh.missing > 0 && room.is_kept() {
-            tracing::debug!(host = &*self.hold.host, missing = fresh.missing, "results never came");
+            tracing::debug!(
+                host = &*self.hold.host,
+                missing = fresh.missing,
+                "results never came"
+            );
         }
         let known = |(incarnation, _): &(u64, u64)| *incarnation == batch.incarnation;
         if !self.acknowledged.iter().any(known) {
@@ -457,6 +466,14 @@ impl Open {
             }
         }
     }
+}
+
+async fn writes_again(progress: &mut watch::Receiver<JournalProgress>) {
+    // An error means that the writer has ended; then the session is about to end as well.
+    let _ = progress
+        .wait_for(|progress| !progress.is_failing)
+        .await
+        .map(drop);
 }
 
 fn told_to_end(shared: &Shared, why: Why) -> End {

@@ -137,7 +137,10 @@ pub(crate) async fn watch(
             .await
             .is_ok()
         {
-            while tokio::time::timeout(SETTLED, reload.notified()).await.is_ok() {}
+            while tokio::time::timeout(SETTLED, reload.notified())
+                .await
+                .is_ok()
+            {}
         }
         let path = file.clone();
         let Ok(read) = tokio::task::spawn_blocking(move || read(&path)).await else {
@@ -201,7 +204,10 @@ mod tests {
         let later = initial(Some(&file), Some(GOOD.to_owned())).unwrap_or_else(|_| panic!());
         assert_eq!(later.accepted.text, GOOD);
         let problem = later.problem.unwrap();
-        assert!(problem.contains("refused, the one before it stays in force: line 2"), "{problem}");
+        assert!(
+            problem.contains("refused, the one before it stays in force: line 2"),
+            "{problem}"
+        );
     }
 
     #[test]

@@ -20,13 +20,15 @@ pub(crate) struct ComponentRow {
     pub(crate) condition: Condition,
     pub(crate) reason: String,
     pub(crate) since_us: i64,
-    pub(crate) class: String,
+    pub(crate) class: Arc<str>,
     pub(crate) provenance: &'static str,
-    pub(crate) container: Option<Arc<str>>,
+    pub(crate) container: Option<String>,
     pub(crate) progress: Option<f32>,
     /// The newest measured values by `check/name`, sorted.
     pub(crate) values: Vec<(String, f64)>,
     pub(crate) maintenance_until_us: Option<i64>,
+    /// Destroyed: it has no condition and is not shown.
+    pub(crate) is_gone: bool,
 }
 
 /// How many components have each condition.
@@ -62,17 +64,14 @@ struct Index {
 impl View {
     /// A component.
     pub(crate) fn get(&self, id: &str) -> Option<&ComponentRow> {
-        self.index.by_id.get(id).and_then(|at| self.row(*at))
-    }
-
-    /// How many components there are.
-    pub(crate) fn len(&self) -> usize {
-        self.index.sorted.len()
+        let at = self.index.by_id.get(id)?;
+        self.row(*at).filter(|row| !row.is_gone)
     }
 
     /// All components, sorted by id.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &ComponentRow> {
-        self.index.sorted.iter().filter_map(|at| self.row(*at))
+        let rows = self.index.sorted.iter().filter_map(|at| self.row(*at));
+        rows.filter(|row| !row.is_gone)
     }
 
     fn row(&self, at: usize) -> Option<&ComponentRow> {
@@ -115,12 +114,13 @@ mod tests {
             condition,
             reason: String::new(),
             since_us: 0,
-            class: "app".to_owned(),
+            class: "app".into(),
             provenance: "declared",
             container: None,
             progress: None,
             values: Vec::new(),
             maintenance_until_us: None,
+            is_gone: false,
         }
     }
 

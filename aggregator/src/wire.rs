@@ -6,7 +6,7 @@
 //! literally must not cost its agent the session.
 
 pub(crate) mod batch;
-//OPERATOR
+pub(crate) mod operator;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -65,8 +65,14 @@ pub(crate) enum FromAgent {
     Batch(Batch),
     Facts(BTreeMap<String, String>),
     Discovery(Vec<Discovered>),
-    Stopping { reason: String, host: bool },
-    Ping { nonce: u64, sent_boottime_us: u64 },
+    Stopping {
+        reason: String,
+        host: bool,
+    },
+    Ping {
+        nonce: u64,
+        sent_boottime_us: u64,
+    },
     /// A kind that this release does not know; ignored.
     Unknown,
 }

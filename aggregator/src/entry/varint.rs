@@ -55,10 +55,6 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub(crate) fn i64(&mut self) -> Result<i64, EntryError> {
-        self.array().map(i64::from_le_bytes)
-    }
-
     pub(crate) fn f64(&mut self) -> Result<f64, EntryError> {
         self.array().map(f64::from_le_bytes)
     }

@@ -34,7 +34,9 @@ pub(crate) struct Bounds {
     pub(crate) first_index: u64,
     /// The last entry it holds or ever held; 0 for none.
     pub(crate) last_index: u64,
-    /// The newest time in it, microseconds since the Unix epoch.
+    /// The oldest time in it, microseconds since the Unix epoch; 0 for none.
+    pub(crate) oldest_us: i64,
+    /// The newest time in it, microseconds since the Unix epoch; 0 for none.
     pub(crate) newest_us: i64,
 }
 
@@ -158,8 +160,9 @@ impl Journal {
     /// What the journal holds.
     pub(crate) fn bounds(&mut self) -> Result<Bounds, JournalError> {
         self.run("cannot read", async |connection| {
-            let (first, last, at): (i64, i64, i64) = sqlx::query_as(
+            let (first, oldest, last, at): (i64, i64, i64, i64) = sqlx::query_as(
                 "SELECT coalesce((SELECT first_index FROM journal ORDER BY last_index LIMIT 1), 0), \
+                 coalesce((SELECT at_us FROM journal ORDER BY last_index LIMIT 1), 0), \
                  max(coalesce((SELECT max(last_index) FROM journal), 0), \
                      coalesce((SELECT max(journal_index) FROM snapshot), 0)), \
                  max(coalesce((SELECT at_us FROM journal ORDER BY last_index DESC LIMIT 1), 0), \
@@ -170,6 +173,7 @@ impl Journal {
             Ok(Bounds {
                 first_index: first.cast_unsigned(),
                 last_index: last.cast_unsigned(),
+                oldest_us: oldest,
                 newest_us: at,
             })
         })

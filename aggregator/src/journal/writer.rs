@@ -206,18 +206,22 @@ impl Writer {
     fn commit(&mut self, entries: &mut Vec<Entry>) -> Result<(), JournalError> {
         let (first_series, series) = self.context.series.unstored();
         self.journal.commit(entries, (first_series, &series))?;
-        self.context
-            .series
-            .mark_stored(first_series + series.len());
+        self.context.series.mark_stored(first_series + series.len());
         let mut bytes = 0;
         for entry in entries.drain(..) {
             self.committed = entry.index;
             self.since_snapshot.entries += 1;
             self.since_snapshot.results += u64::from(entry.results);
             // Events take no room: they are few, or waited for it before.
-            bytes += if entry.results > 0 { entry.bytes.len() } else { 0 };
+            bytes += if entry.results > 0 {
+                entry.bytes.len()
+            } else {
+                0
+            };
             if let Some(receipt) = entry.receipt {
-                receipt.host.kept(receipt.incarnation, receipt.last_sequence);
+                receipt
+                    .host
+                    .kept(receipt.incarnation, receipt.last_sequence);
             }
         }
         self.context.room.give_back(bytes);

@@ -14,6 +14,7 @@ use super::{End, FromStream};
 use crate::admission::Admitted;
 use crate::claims::Claim;
 use crate::clock::Moment;
+use crate::dating::Offsets;
 use crate::roster::AgentRecord;
 use crate::sequences::HostSequences;
 use crate::wire::{FromAgent, Hello, Invalid, RefusalKind, Welcome};
@@ -28,7 +29,7 @@ pub(super) const CLAIMED_TWICE_HELP: &str = "another agent that is alive reports
 /// An agent that was welcomed.
 pub(super) struct Greeting {
     pub(super) hello: Hello,
-    pub(super) received: Moment,
+    pub(super) offsets: Offsets,
     pub(super) handle: SessionHandle,
     pub(super) welcome: Welcome,
     pub(super) sequences: Arc<HostSequences>,
@@ -162,7 +163,8 @@ fn welcome(
         .map(|incarnation| (incarnation, sequences.journaled(incarnation)))
         .filter(|(_, sequence)| *sequence > 0)
         .collect();
-    introduce(shared, &hello, protocol, received);
+    let offsets = Offsets::new(received, hello.sent_boottime_us, hello.sent_wall_us);
+    introduce(shared, &hello, protocol, received, &offsets);
     Greeting {
         welcome: Welcome {
             protocol,
@@ -171,19 +173,18 @@ fn welcome(
             sent_wall_us: shared.clock.now().wall_us,
         },
         hello,
-        received,
+        offsets,
         handle,
         sequences,
     }
 }
 
 /// Notes who is there, and tells the engine where that is news.
-fn introduce(shared: &Shared, hello: &Hello, protocol: u32, received: Moment) {
+fn introduce(shared: &Shared, hello: &Hello, protocol: u32, received: Moment, offsets: &Offsets) {
     let mut labels = std::collections::BTreeMap::new();
     shared.roster.update(&hello.host, |agent| {
         labels = std::mem::take(&mut agent.labels);
     });
-    let ahead_us = hello.sent_wall_us.saturating_sub(received.wall_us);
     let before = shared.roster.connected(
         &hello.host,
         AgentRecord {
@@ -192,7 +193,7 @@ fn introduce(shared: &Shared, hello: &Hello, protocol: u32, received: Moment) {
             version: hello.agent_version.clone(),
             protocol,
             dropped_total: hello.dropped_total,
-            clock_offset_ms: ahead_us / 1_000,
+            clock_offset_ms: offsets.agent_ahead_ms(),
             boot_id: hello.boot_id.clone(),
             incarnation: hello.incarnation,
             spooled_results: hello.spooled_results,

@@ -203,7 +203,11 @@ mod tests {
         };
         let bytes_max = targets.check(batch).unwrap();
         let bytes = targets.write(batch, skip, head, dating(), bytes_max);
-        assert!(bytes.len() <= bytes_max + 32, "{} > {bytes_max}", bytes.len());
+        assert!(
+            bytes.len() <= bytes_max + 32,
+            "{} > {bytes_max}",
+            bytes.len()
+        );
         let EntryReader::Results(_, mut reader) = EntryReader::new(&bytes).unwrap() else {
             panic!("not results")
         };
@@ -222,7 +226,12 @@ mod tests {
     #[test]
     fn an_unchanged_detail_is_written_once() {
         let mut targets = targets();
-        let first = batch(&[(1, Some("fine")), (2, None), (3, Some("fine")), (4, Some("bad"))]);
+        let first = batch(&[
+            (1, Some("fine")),
+            (2, None),
+            (3, Some("fine")),
+            (4, Some("bad")),
+        ]);
         assert_eq!(
             details(&mut targets, &first, 0),
             [said("fine"), None, None, said("bad")]

@@ -1,9 +1,7 @@
 //! A batch of results, checked field by field.
 
 use blackstart_graph::Status;
-use blackstart_proto::limits::{
-    BATCH_RESULTS_MAX, DETAIL_BYTES_MAX, TARGETS_MAX, VALUES_MAX,
-};
+use blackstart_proto::limits::{BATCH_RESULTS_MAX, DETAIL_BYTES_MAX, TARGETS_MAX, VALUES_MAX};
 use blackstart_proto::v1;
 
 use super::{Invalid, id, name, without_controls};

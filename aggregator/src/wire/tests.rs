@@ -99,9 +99,8 @@ fn a_broken_hello_is_told_which_field_and_how() {
 
 #[test]
 fn a_broken_batch_is_told_which_field_and_how() {
-    let first = |change: fn(&mut v1::Result)| {
-        batch_with(|batch| batch.results.iter_mut().for_each(change))
-    };
+    let first =
+        |change: fn(&mut v1::Result)| batch_with(|batch| batch.results.iter_mut().for_each(change));
     let definition = |change: fn(&mut v1::TargetDefinition)| {
         batch_with(|batch| batch.definitions.iter_mut().for_each(change))
     };

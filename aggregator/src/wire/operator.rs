@@ -1,0 +1,212 @@
+//! What operators are told, as messages.
+
+use blackstart_graph::{Condition, EvidenceItem, Incident, Timestamp};
+use blackstart_proto::v1;
+
+use crate::engine::answers::{NeedAnswer, TopologyAnswer, TopologyRow, WhyAnswer, WhyStep};
+use crate::health::v1::health_check_response::ServingStatus;
+use crate::roster::{AgentRecord, Roster};
+use crate::view::{ComponentRow, Counts, View};
+
+/// The aggregator's own state.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnState {
+    pub(crate) id: String,
+    pub(crate) started_us: i64,
+    pub(crate) problems: Vec<String>,
+    pub(crate) journal_entries: u64,
+    pub(crate) topology_file: String,
+}
+
+/// The whole picture.
+pub(crate) fn status(
+    view: &View,
+    at_us: i64,
+    roster: &Roster,
+    own: OwnState,
+    problems_only: bool,
+) -> v1::StatusResponse {
+    let mut agents = Vec::with_capacity(roster.count());
+    roster.each(|host, agent| agents.push(agent_state(host, agent)));
+    let is_shown = |row: &&ComponentRow| !problems_only || row.condition != Condition::Up;
+    v1::StatusResponse {
+        at_us,
+        incident: view.incident.as_deref().map(incident),
+        conditions: Some(view.counts.into()),
+        components: view.rows().filter(is_shown).map(Into::into).collect(),
+        agents,
+        aggregator: Some(v1::AggregatorState {
+            id: own.id,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_us: own.started_us,
+            problems: own.problems,
+            journal_entries: own.journal_entries,
+            topology_file: own.topology_file,
+        }),
+    }
+}
+
+/// Whether a component can be relied upon.
+pub(crate) fn readiness(view: &View, component: String) -> v1::ComponentReadiness {
+    match view.get(&component) {
+        Some(row) => v1::ComponentReadiness {
+            ready: row.condition.is_there(),
+            known: true,
+            condition: condition_code(row.condition),
+            reason: row.reason.clone(),
+            component,
+        },
+        None => v1::ComponentReadiness {
+            ready: false,
+            known: false,
+            condition: v1::Condition::Unspecified.into(),
+            reason: "the topology has no such component".to_owned(),
+            component,
+        },
+    }
+}
+
+/// A condition in the words of the health protocol.
+pub(crate) const fn serving(condition: Condition) -> ServingStatus {
+    match condition {
+        Condition::Up | Condition::Degraded => ServingStatus::Serving,
+        Condition::Unknown => ServingStatus::Unknown,
+        Condition::Starting | Condition::Blocked | Condition::Down | Condition::Unreachable => {
+            ServingStatus::NotServing
+        }
+    }
+}
+
+const fn condition_code(condition: Condition) -> i32 {
+    let message = match condition {
+        Condition::Up => v1::Condition::Up,
+        Condition::Degraded => v1::Condition::Degraded,
+        Condition::Starting => v1::Condition::Starting,
+        Condition::Blocked => v1::Condition::Blocked,
+        Condition::Down => v1::Condition::Down,
+        Condition::Unreachable => v1::Condition::Unreachable,
+        Condition::Unknown => v1::Condition::Unknown,
+    };
+    message as i32
+}
+
+impl From<Counts> for v1::ConditionCounts {
+    fn from(counts: Counts) -> Self {
+        Self {
+            up: counts.up,
+            degraded: counts.degraded,
+            starting: counts.starting,
+            blocked: counts.blocked,
+            down: counts.down,
+            unreachable: counts.unreachable,
+            unknown: counts.unknown,
+        }
+    }
+}
+
+fn incident(incident: &Incident) -> v1::Incident {
+    v1::Incident {
+        id: incident.id.clone(),
+        state: incident.state.as_str().to_owned(),
+        opened_us: incident.opened.as_micros(),
+        resolved_us: incident.resolved.map(Timestamp::as_micros),
+        failed: incident.failed.iter().cloned().collect(),
+    }
+}
+
+impl From<&ComponentRow> for v1::ComponentState {
+    fn from(row: &ComponentRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            kind: row.kind.to_owned(),
+            condition: condition_code(row.condition),
+            reason: row.reason.clone(),
+            since_us: row.since_us,
+            class: row.class.to_string(),
+            provenance: row.provenance.to_owned(),
+            container: row.container.clone().unwrap_or_default(),
+            progress: row.progress.map(f64::from),
+            values: row.values.iter().cloned().collect(),
+            maintenance_until_us: row.maintenance_until_us,
+        }
+    }
+}
+
+fn agent_state(host: &str, agent: &AgentRecord) -> v1::AgentState {
+    v1::AgentState {
+        host: host.to_owned(),
+        connected: agent.connected,
+        since_us: agent.since_us,
+        version: agent.version.clone(),
+        protocol: agent.protocol,
+        dropped_total: agent.dropped_total,
+        clock_offset_ms: agent.clock_offset_ms,
+        boot_id: agent.boot_id.clone(),
+        spooled_results: agent.spooled_results,
+        problem: agent.problem.clone(),
+        labels: agent.labels.clone().into_iter().collect(),
+    }
+}
+
+impl From<WhyAnswer> for v1::WhyResponse {
+    fn from(why: WhyAnswer) -> Self {
+        Self {
+            steps: why.steps.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<WhyStep> for v1::WhyStep {
+    fn from(step: WhyStep) -> Self {
+        Self {
+            depth: step.depth,
+            component: Some((&step.component).into()),
+            rule: step.rule.to_owned(),
+            evidence: step.evidence.into_iter().map(evidence).collect(),
+            needs: step.needs.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+fn evidence(evidence: EvidenceItem) -> v1::Evidence {
+    v1::Evidence {
+        vantage: evidence.vantage,
+        check: evidence.check,
+        status: evidence.status.as_str().to_owned(),
+        detail: evidence.detail,
+        sampled_us: evidence.sampled_at.as_micros(),
+        fresh: evidence.fresh,
+        values: evidence.values.into_iter().collect(),
+    }
+}
+
+impl From<NeedAnswer> for v1::NeedState {
+    fn from(need: NeedAnswer) -> Self {
+        Self {
+            need: need.need,
+            relation: need.relation.to_owned(),
+            state: need.state.to_owned(),
+            components: need.components,
+        }
+    }
+}
+
+impl From<TopologyAnswer> for v1::TopologyResponse {
+    fn from(topology: TopologyAnswer) -> Self {
+        Self {
+            components: topology.components.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<TopologyRow> for v1::TopologyComponent {
+    fn from(row: TopologyRow) -> Self {
+        Self {
+            id: row.id,
+            kind: row.kind.to_owned(),
+            container: row.container.unwrap_or_default(),
+            provenance: row.provenance.to_owned(),
+            needs: row.needs.into_iter().map(Into::into).collect(),
+        }
+    }
+}
