@@ -5,6 +5,8 @@
 
 mod read;
 
+pub(crate) use read::resolvers;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 

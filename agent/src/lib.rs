@@ -2,10 +2,12 @@
 //!
 //! `probe` says what a probe is, `probes` holds one file per kind, `registry` lists them.
 
+pub mod agent;
 pub mod check;
 pub mod clock;
 pub mod config;
 pub mod discovery;
+pub mod facts;
 pub mod host;
 pub mod net;
 pub mod observation;
@@ -14,4 +16,7 @@ pub mod probes;
 pub mod registry;
 pub mod result;
 mod run_once;
+mod scheduler;
 pub mod spool;
+mod uplink;
+mod wire;

@@ -1,0 +1,245 @@
+//! `blackstart-agent`: the command line around the agent.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use blackstart_agent::config::AgentConfig;
+use blackstart_agent::probe::Privilege;
+use blackstart_agent::{agent, registry};
+use blackstart_proto::transport::HostPort;
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of a refused configuration (sysexits.h, EX_CONFIG).
+const EX_CONFIG: u8 = 78;
+
+/// Probes what this host has and needs, keeps the results, streams them to aggregators.
+#[derive(Debug, Parser)]
+#[command(name = "blackstart-agent", version, max_term_width = 80)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent.
+    Run {
+        /// The configuration file; without one, defaults and discovery.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Where the spool is kept.
+        #[arg(long)]
+        state_dir: Option<PathBuf>,
+        /// The component id of this host.
+        #[arg(long)]
+        host: Option<String>,
+        /// An aggregator, HOST:PORT; may be given several times.
+        #[arg(long)]
+        aggregator: Vec<HostPort>,
+        /// Log as JSON.
+        #[arg(long)]
+        log_json: bool,
+    },
+    /// Check a configuration file.
+    Validate {
+        /// The file.
+        file: PathBuf,
+    },
+    /// List every kind of probe and what it needs.
+    Probes {
+        /// How to print it.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run {
+            config,
+            state_dir,
+            host,
+            aggregator,
+            log_json,
+        } => {
+            let mut settings = match config
+                .as_deref()
+                .map_or_else(|| Ok(AgentConfig::defaults()), AgentConfig::load)
+            {
+                Ok(settings) => settings,
+                Err(report) => return refuse(&report, config.as_deref()),
+            };
+            settings.state_dir = state_dir.unwrap_or(settings.state_dir);
+            settings.host = host.unwrap_or(settings.host);
+            for address in aggregator {
+                if !settings.aggregators.contains(&address) {
+                    settings.aggregators.push(address);
+                }
+            }
+            start_log(log_json);
+            run(settings)
+        }
+        Command::Validate { file } => match AgentConfig::load(&file) {
+            Ok(config) => print(&format!(
+                "{}: ok, {} probes\n",
+                file.display(),
+                config.probes.len()
+            )),
+            Err(report) => refuse(&report, Some(&file)),
+        },
+        Command::Probes { format } => print(&match format {
+            Format::Text => probes_text(),
+            Format::Json => probes_json(),
+        }),
+    }
+}
+
+fn refuse(report: &blackstart_config::Report, file: Option<&std::path::Path>) -> ExitCode {
+    let again = file.map_or_else(String::new, |file| {
+        format!(
+            " Check again with: blackstart-agent validate {}",
+            file.display()
+        )
+    });
+    eprintln!("blackstart-agent: {report}. Nothing was started.{again}");
+    ExitCode::from(EX_CONFIG)
+}
+
+fn start_log(json: bool) {
+    let filter = EnvFilter::try_from_env("BLACKSTART_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,lapin=off,sqlx=off"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        log.json().init();
+    } else {
+        log.with_target(false).init();
+    }
+}
+
+fn run(config: AgentConfig) -> ExitCode {
+    // One thread is enough for hundreds of probes, and the smallest.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("blackstart-agent: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        tokio::spawn(stop_on_signal(shutdown.clone()));
+        // Ready once it probes, not once an aggregator answers.
+        sd_notify::notify(&[sd_notify::NotifyState::Ready]).unwrap_or(());
+        agent::run(config, shutdown).await
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("blackstart-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn stop_on_signal(shutdown: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).unwrap_or(());
+    shutdown.cancel();
+}
+
+fn privilege(privilege: Privilege) -> (&'static str, &'static str) {
+    match privilege {
+        Privilege::None => ("none", "works as any user"),
+        Privilege::Helps(what) => ("helps", what),
+        Privilege::Required(what) => ("required", what),
+    }
+}
+
+fn probes_text() -> String {
+    let mut text = String::new();
+    for kind in registry::KINDS {
+        let (word, what) = privilege(kind.privilege);
+        text.push_str(&format!("{}\n", kind.name));
+        for line in wrap(kind.summary) {
+            text.push_str(&format!("    {line}\n"));
+        }
+        for (at, line) in wrap(&format!("privileges: {word}: {what}"))
+            .into_iter()
+            .enumerate()
+        {
+            let indent = if at == 0 { "    " } else { "      " };
+            text.push_str(&format!("{indent}{line}\n"));
+        }
+    }
+    text
+}
+
+/// Breaks a text at spaces so that it fits on 80 columns with its indent.
+fn wrap(text: &str) -> Vec<String> {
+    const WIDTH: usize = 74;
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.len() - 1;
+        if !lines[last].is_empty() && lines[last].chars().count() + 1 + word.chars().count() > WIDTH
+        {
+            lines.push(word.to_owned());
+        } else {
+            if !lines[last].is_empty() {
+                lines[last].push(' ');
+            }
+            lines[last].push_str(word);
+        }
+    }
+    lines
+}
+
+fn probes_json() -> String {
+    let kinds: Vec<_> = registry::KINDS
+        .iter()
+        .map(|kind| {
+            let (word, what) = privilege(kind.privilege);
+            serde_json::json!({
+                "kind": kind.name,
+                "component_kind": kind.component_kind,
+                "summary": kind.summary,
+                "privilege": word,
+                "privilege_detail": what,
+                "interval_ms": u64::try_from(kind.interval.as_millis()).unwrap_or(u64::MAX),
+                "timeout_ms": u64::try_from(kind.timeout.as_millis()).unwrap_or(u64::MAX),
+            })
+        })
+        .collect();
+    format!("{}\n", serde_json::Value::from(kinds))
+}
+
+/// Writes to standard output; a reader that went away is no error.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
