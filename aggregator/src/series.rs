@@ -82,6 +82,17 @@ impl SeriesTable {
         self.read().by_id.get(id as usize).cloned()
     }
 
+    /// Whether two series are the same check of the same component, seen from the same vantage.
+    pub(crate) fn are_of_one_target(&self, a: u32, b: u32) -> bool {
+        let inner = self.read();
+        match (inner.by_id.get(a as usize), inner.by_id.get(b as usize)) {
+            (Some(a), Some(b)) => {
+                a.component == b.component && a.check == b.check && a.vantage == b.vantage
+            }
+            _ => false,
+        }
+    }
+
     /// The series that are not on the disk yet, with the id of the first.
     pub(crate) fn unstored(&self) -> (usize, Vec<Arc<Series>>) {
         let inner = self.read();

@@ -51,7 +51,7 @@ impl Targets {
         // Below TARGETS_MAX: checked when the message was read.
         let number = definition.target as usize;
         let values_max = definition.value_names.len();
-        let series = series.intern(Series {
+        let id = series.intern(Series {
             component: definition.component.into(),
             check: definition.check.into(),
             vantage: self.vantage.clone(),
@@ -61,12 +61,20 @@ impl Targets {
         if number >= self.by_number.len() {
             self.by_number.resize_with(number + 1, || None);
         }
+        // Defined anew with another time to live, its last result is still its last result.
+        let before = self.by_number[number]
+            .take()
+            .filter(|before| series.are_of_one_target(before.series, id));
+        let (detail, newest_us) = before.map_or_else(
+            || ("".into(), i64::MIN),
+            |before| (before.detail, before.newest_us),
+        );
         self.by_number[number] = Some(Target {
-            series,
+            series: id,
             values_max,
-            detail: "".into(),
+            detail,
             write_detail: true,
-            newest_us: i64::MIN,
+            newest_us,
         });
         Ok(())
     }
