@@ -136,9 +136,10 @@ impl Bus {
     async fn log_in(&mut self) -> Result<(), BusError> {
         let user = rustix::process::geteuid().as_raw().to_string();
         let hex: String = user.bytes().map(|digit| format!("{digit:02x}")).collect();
-        self.stream
-            .write_all(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())
-            .await?;
+        // All in one, as libsystemd does: a BEGIN that reaches systemd together with the first question makes it
+        // overlook the question until the next one comes.
+        let words = format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n");
+        self.stream.write_all(words.as_bytes()).await?;
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             if line.len() >= LINE_BYTES_MAX {
@@ -154,7 +155,6 @@ impl Bus {
                 String::from_utf8_lossy(&line).trim().to_owned(),
             ));
         }
-        self.stream.write_all(b"BEGIN\r\n").await?;
         Ok(())
     }
 

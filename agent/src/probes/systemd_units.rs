@@ -113,6 +113,9 @@ impl SystemdUnits {
         for unit in session.units(&["failed", "activating"]).await? {
             seen.sort_in(&mut session, unit).await;
         }
+        // systemd lists them in no order.
+        seen.failed.sort_unstable();
+        seen.restarting.sort_unstable();
         seen.jobs = session.manager_property("NJobs").await?;
         if booting {
             seen.progress = session.manager_property("Progress").await.ok();
@@ -124,6 +127,10 @@ impl SystemdUnits {
 
 impl Seen {
     async fn sort_in(&mut self, session: &mut Session, unit: ListedUnit) {
+        // A device that a mount names and udev has not announced: nothing starts there.
+        if unit.sub == "tentative" {
+            return;
+        }
         if unit.active == "failed" {
             self.failed.push(unit.name);
         } else if unit.sub.starts_with("auto-restart") {

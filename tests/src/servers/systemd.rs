@@ -97,7 +97,11 @@ impl Systemd {
         wait_for("systemd's answer", READY_MAX, || {
             let state = systemd.systemctl(&["is-system-running"]);
             let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
-            matches!(state.as_str(), "running" | "degraded" | "starting").then_some(())
+            matches!(
+                state.as_str(),
+                "running" | "degraded" | "starting" | "initializing"
+            )
+            .then_some(())
         });
         systemd
     }

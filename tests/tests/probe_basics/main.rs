@@ -3,7 +3,9 @@
 //! Each test configures a probe from TOML, as a user would, runs it and looks at the exact status and detail.
 
 mod dns;
+mod filesystem;
 mod http;
+mod systemd;
 mod tcp;
 
 use std::path::Path;
