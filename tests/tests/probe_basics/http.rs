@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use blackstart_agent::observation::Status;
-use blackstart_tests::Certificates;
 use blackstart_tests::servers::nginx::Nginx;
+use blackstart_tests::{Certificates, eventually};
 
 use super::{configure, failed, finding, ok, once, probe, seen, value};
 
@@ -108,10 +108,16 @@ async fn a_frozen_server_is_silent_and_a_dead_one_refuses() {
     nginx.daemon.thaw();
     assert_eq!(finding(&*probe, super::TIMEOUT).await.status, Status::Ok);
     nginx.daemon.kill();
-    assert_eq!(
-        finding(&*probe, super::TIMEOUT).await.detail,
-        format!("{peer}: connection refused, nothing listens there")
-    );
+    let refused = format!("{peer}: connection refused, nothing listens there");
+    eventually("a closed port", super::TIMEOUT, async || {
+        let seen = finding(&*probe, super::TIMEOUT).await;
+        if seen.detail == refused {
+            Ok(())
+        } else {
+            Err(seen)
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

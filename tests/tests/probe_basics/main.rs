@@ -1,6 +1,11 @@
 //! The probes of every host against real servers and real faults: TCP, HTTP, DNS, the host itself, systemd.
 //!
 //! Each test configures a probe from TOML, as a user would, runs it and looks at the exact status and detail.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "what cannot be done fails the test, with the reason"
+)]
 
 mod dns;
 mod filesystem;
