@@ -7,6 +7,7 @@ pub mod host_filesystem;
 pub mod host_load;
 pub mod host_md;
 pub mod http_get;
+pub mod postgres_ready;
 mod recent_growth;
 mod systemd;
 pub mod systemd_unit;

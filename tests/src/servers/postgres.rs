@@ -214,6 +214,27 @@ impl Postgres {
         }
     }
 
+    /// Uses up the disk of its WAL: the next segment is a device that is always full. The server panics and, with
+    /// `restart_after_crash = off`, ends.
+    ///
+    /// # Panics
+    /// It goes on living.
+    pub fn fill_disk_of_wal(&mut self) {
+        let name =
+            self.sql("select pg_walfile_name(pg_current_wal_insert_lsn() + 16 * 1024 * 1024)");
+        let path = self.data().join("pg_wal").join(name);
+        // It may have been made ahead of time.
+        let _ = std::fs::remove_file(&path);
+        std::os::unix::fs::symlink("/dev/full", &path).expect("a test can write its own folder");
+        let _ = self.try_sql("select pg_switch_wal()");
+        let _ = self.try_sql(
+            "create table too_much as select repeat('x', 1000) from generate_series(1, 40000)",
+        );
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.wait_exit(READY_MAX);
+        }
+    }
+
     /// Freezes the process that redoes WAL after a crash once it is at work, and returns its pid for
     /// [`signal`]: recovery then stands still for as long as a test needs.
     ///
@@ -306,8 +327,11 @@ impl Postgres {
         )
     }
 
-    fn log_path(&self) -> PathBuf {
-        // The probe may read it as the server's user, too.
+    /// The file that it logs to.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    pub fn log_path(&self) -> PathBuf {
         let path = self.home.server_folder("log").join("postgres.log");
         if !path.exists() {
             std::fs::write(&path, "").expect("a test can write its own folder");

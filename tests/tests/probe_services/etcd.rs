@@ -198,7 +198,7 @@ async fn a_login_is_used_kept_and_its_refusal_told_apart() {
 
     // A restart forgets simple tokens.
     etcd.restart(0);
-    let found = until(&*good, MEMBER, Status::Ok, "members").await;
+    let found = until(&*good, MEMBER, Status::Ok, "1 member").await;
     assert!(value(&found, "linearizable_read_ms") > 0.0);
     assert!(!format!("{good:?}").contains("hunter2"));
 }

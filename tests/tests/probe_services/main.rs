@@ -4,6 +4,7 @@
 //! heals it and sees it ok.
 
 mod etcd;
+mod postgres;
 
 use std::collections::BTreeMap;
 use std::path::Path;
