@@ -30,6 +30,9 @@ const JOURNAL_BYTES_MIN: u64 = 16 << 20;
 /// restarts or reconnects is back within it.
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
+/// The most bytes of entries that wait for the disk: a minute of a large platform's results.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+
 /// The largest configuration file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -52,6 +55,8 @@ pub struct Config {
     pub journal_bytes_max: u64,
     /// Grace between the end of a stream and `agent_lost`.
     pub lost_after: Duration,
+    /// The most bytes of entries that wait for the disk; not in the file, small in tests.
+    pub waiting_bytes_max: usize,
     /// The protocol versions spoken; tests stand in for neighbours with another range.
     pub protocol: RangeInclusive<u32>,
 }
@@ -69,6 +74,7 @@ impl Config {
             retention: RETENTION,
             journal_bytes_max: JOURNAL_BYTES_MAX,
             lost_after: LOST_AFTER,
+            waiting_bytes_max: WAITING_BYTES_MAX,
             protocol: SPOKEN,
         }
     }

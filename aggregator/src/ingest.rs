@@ -23,9 +23,6 @@ use crate::sequences::HostSequences;
 /// The most entries that wait for the engine: a tenth of a second of its work.
 pub(crate) const ENGINE_QUEUE_MAX: usize = 4_096;
 
-/// The most bytes of entries that wait for the disk: a minute of a large platform's results.
-const JOURNAL_WAITING_KIB_MAX: usize = 64 * 1_024;
-
 /// Above this share of a queue in use, no further session is welcomed.
 const ROOM_FOR_SESSIONS: usize = 4;
 
@@ -33,14 +30,17 @@ const ROOM_FOR_SESSIONS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct JournalRoom {
     free: Semaphore,
+    kib_max: usize,
     /// Bytes given back that do not make a whole KiB yet.
     rest: Mutex<usize>,
 }
 
 impl JournalRoom {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let kib_max = (bytes_max / 1_024).clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            free: Semaphore::new(JOURNAL_WAITING_KIB_MAX),
+            free: Semaphore::new(kib_max),
+            kib_max,
             rest: Mutex::new(0),
         }
     }
@@ -120,7 +120,7 @@ impl Ingest {
         let engine_free = self.engine_room.available_permits();
         let journal_free = self.journal_room.free.available_permits();
         engine_free > ENGINE_QUEUE_MAX / ROOM_FOR_SESSIONS
-            && (self.is_failing() || journal_free > JOURNAL_WAITING_KIB_MAX / ROOM_FOR_SESSIONS)
+            && (self.is_failing() || journal_free > self.journal_room.kib_max / ROOM_FOR_SESSIONS)
     }
 
     /// Whether the journal cannot write just now.
@@ -141,7 +141,7 @@ impl Ingest {
             .await
             .map_err(|_| Closed)?
             .forget();
-        let kib = (bytes / 1_024 + 1).min(JOURNAL_WAITING_KIB_MAX);
+        let kib = (bytes / 1_024 + 1).min(self.journal_room.kib_max);
         let kib_u32 = u32::try_from(kib).unwrap_or(u32::MAX);
         let free = &self.journal_room.free;
         if let Ok(permit) = free.try_acquire_many(kib_u32) {

@@ -117,7 +117,6 @@ pub struct Running {
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     tasks: Vec<JoinHandle<()>>,
     failed: mpsc::Receiver<&'static str>,
-    _lock: StateLock,
 }
 
 /// Starts an aggregator on TCP.
@@ -240,7 +239,6 @@ struct Unserved {
     journal: mpsc::UnboundedSender<JournalCommand>,
     tasks: Vec<JoinHandle<()>>,
     failed: mpsc::Receiver<&'static str>,
-    lock: StateLock,
 }
 
 impl Assembled {
@@ -254,7 +252,6 @@ impl Assembled {
             journal,
             tasks,
             failed,
-            lock,
         } = self.running;
         let connections = incoming(listener, tls.clone());
         let server = serve_on(
@@ -273,7 +270,6 @@ impl Assembled {
             server: tokio::spawn(server),
             tasks,
             failed,
-            _lock: lock,
         }
     }
 }
@@ -314,7 +310,7 @@ fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
     spawn("engine", engine_loop.run(), is_simulated, &failure)?;
 
     let (journal_commands, waiting) = mpsc::unbounded_channel();
-    let journal_room = Arc::new(JournalRoom::new());
+    let journal_room = Arc::new(JournalRoom::new(config.waiting_bytes_max));
     let progress_sender = watch::Sender::new(JournalProgress::default());
     let progress = progress_sender.subscribe();
     let context = WriterContext {
@@ -330,7 +326,16 @@ fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
         bytes_max: config.journal_bytes_max,
     };
     let writer = Writer::new(journal, context, waiting, bounds);
-    spawn("journal", writer.run(), is_simulated, &failure)?;
+    let write = async move {
+        let (answer, kept) = writer.run().await;
+        // Only now somebody else may have the folder.
+        drop(lock);
+        if let Some(answer) = answer {
+            // Whoever asked may have given up waiting.
+            let _ = answer.send(kept);
+        }
+    };
+    spawn("journal", write, is_simulated, &failure)?;
     if initial.is_new {
         // The writer was started above and takes it.
         let _ = journal_commands.send(JournalCommand::Topology(initial.text.clone()));
@@ -395,7 +400,6 @@ fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
             journal: journal_commands,
             tasks,
             failed,
-            lock,
         },
         agents: Agents::new(shared),
         operator,

@@ -225,9 +225,12 @@ impl End {
     fn problem(&self) -> String {
         match self {
             Self::Refused { reason, .. } => reason.clone(),
-            Self::Failed(status) => status.message().to_owned(),
+            // With a source it is the connection that broke, and not what was said on it.
+            Self::Failed(status) if std::error::Error::source(status).is_none() => {
+                status.message().to_owned()
+            }
             Self::Silent => self.to_string(),
-            Self::Gone | Self::Superseded | Self::Wait { .. } => String::new(),
+            Self::Failed(_) | Self::Gone | Self::Superseded | Self::Wait { .. } => String::new(),
         }
     }
 }

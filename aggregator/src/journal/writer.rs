@@ -142,8 +142,9 @@ impl Writer {
         writer
     }
 
-    /// Writes until it is told to stop or nobody is left to tell.
-    pub(crate) async fn run(mut self) {
+    /// Writes until it is told to stop or nobody is left to tell. Returns whom to tell that it
+    /// ended, and whether the disk holds everything.
+    pub(crate) async fn run(mut self) -> (Option<oneshot::Sender<bool>>, bool) {
         let mut waiting = Vec::new();
         let mut entries = Vec::new();
         loop {
@@ -160,17 +161,10 @@ impl Writer {
                     JournalCommand::Stop(answer) => stop = Some(answer),
                 }
             }
-            if let Some(answer) = stop {
+            if stop.is_some() || ended {
                 let kept = self.finish(&mut entries).await;
                 self.journal.close();
-                // Whoever asked may have given up waiting.
-                let _ = answer.send(kept);
-                return;
-            }
-            if ended {
-                self.finish(&mut entries).await;
-                self.journal.close();
-                return;
+                return (stop, kept);
             }
             if !entries.is_empty() {
                 let woken = Instant::now();
@@ -204,6 +198,9 @@ impl Writer {
 
     /// Commits entries and hands out their receipts.
     fn commit(&mut self, entries: &mut Vec<Entry>) -> Result<(), JournalError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let (first_series, series) = self.context.series.unstored();
         self.journal.commit(entries, (first_series, &series))?;
         self.context.series.mark_stored(first_series + series.len());

@@ -22,6 +22,9 @@ use crate::wire::{FromAgent, Hello, Invalid, RefusalKind, Welcome};
 /// How long an open stream may take to say its first word.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// When agents come back that found no room, at the earliest: a backlog is not gone in a moment.
+const RETRY_WITHOUT_ROOM: Duration = Duration::from_millis(500);
+
 /// What an agent is told that claims a host another one holds.
 pub(super) const CLAIMED_TWICE_HELP: &str = "another agent that is alive reports for this host; \
     give one of the two another `host` in its configuration, or stop it";
@@ -110,13 +113,13 @@ fn admit(shared: &Shared, host: &str) -> Result<(), End> {
     let now = shared.elapsed();
     match shared.admission().ask(host, now, has_room) {
         Admitted::Now => Ok(()),
-        Admitted::After(retry_after) => Err(End::Wait {
+        Admitted::After(retry_after) if has_room => Err(End::Wait {
             retry_after,
-            reason: if has_room {
-                "many agents return at once; each has its time".to_owned()
-            } else {
-                "the aggregator is still taking in what others report".to_owned()
-            },
+            reason: "many agents return at once; each has its time".to_owned(),
+        }),
+        Admitted::After(retry_after) => Err(End::Wait {
+            retry_after: retry_after.max(RETRY_WITHOUT_ROOM),
+            reason: "the aggregator is still taking in what others report".to_owned(),
         }),
     }
 }

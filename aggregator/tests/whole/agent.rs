@@ -228,6 +228,23 @@ impl Agent {
         }
     }
 
+    /// Opens a stream, and again when it is told to wait, until it is welcomed.
+    pub(crate) async fn returning(address: SocketAddr, hello: v1::Hello) -> (Self, v1::Welcome) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while tokio::time::Instant::now() < deadline {
+            let mut agent = Self::open(address, hello.clone()).await;
+            match agent.next().await {
+                Some(Said::Welcome(welcome)) => return (agent, welcome),
+                Some(Said::Wait(wait)) => {
+                    let time = Duration::from_millis(u64::from(wait.retry_after_ms));
+                    tokio::time::sleep(time).await;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("told to wait for ever")
+    }
+
     /// Says something; the aggregator may have closed the stream.
     pub(crate) async fn say(&self, kind: Ask) {
         let _ = self.say.send(v1::SessionRequest { kind: Some(kind) }).await;
