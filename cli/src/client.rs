@@ -1,0 +1,108 @@
+//! The way to the aggregator, and what to say when there is none.
+
+use blackstart_proto::limits::MESSAGE_BYTES_MAX;
+use blackstart_proto::transport::{ClientTls, HostPort, Timeouts, TlsFiles, connect};
+use blackstart_proto::v1::operator_service_client::OperatorServiceClient;
+use tonic::transport::Channel;
+
+use crate::Connection;
+use crate::exit::Exit;
+
+/// The picture of a large fleet is larger than what agents may send.
+const PICTURE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// What an operator asks with.
+pub(crate) type Client = OperatorServiceClient<Channel>;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("the aggregator at {address} answers: {message}")]
+    Answer { address: String, message: String },
+}
+
+impl ClientError {
+    pub(crate) const fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Unreachable(_) | Self::Answer { .. } => Exit::CannotSay,
+        }
+    }
+
+    /// Shows the error with what to try, and ends the command.
+    pub(crate) fn show(&self) -> Exit {
+        eprintln!("blackstart: {self}");
+        if matches!(self, Self::Unreachable(_)) {
+            eprintln!("  without it: `blackstart check` asks this host's probes directly");
+        }
+        self.exit()
+    }
+}
+
+/// Connects to the aggregator.
+pub(crate) async fn open(connection: &Connection) -> Result<Client, ClientError> {
+    let files = match (
+        &connection.ca_file,
+        &connection.certificate_file,
+        &connection.key_file,
+    ) {
+        (None, None, None) => None,
+        (Some(ca_file), Some(certificate_file), Some(key_file)) => Some(TlsFiles {
+            ca_file: ca_file.clone(),
+            certificate_file: certificate_file.clone(),
+            key_file: key_file.clone(),
+        }),
+        _ => {
+            let message = "--ca-file, --certificate-file and --key-file go together: mutual TLS needs all three";
+            return Err(ClientError::Usage(message.to_owned()));
+        }
+    };
+    let tls = files
+        .as_ref()
+        .map(ClientTls::load)
+        .transpose()
+        .map_err(|error| ClientError::Usage(error.to_string()))?;
+    open_at(&connection.aggregator, tls.as_ref()).await
+}
+
+/// Connects to an address.
+pub(crate) async fn open_at(
+    address: &HostPort,
+    tls: Option<&ClientTls>,
+) -> Result<Client, ClientError> {
+    let channel = connect(address, tls, Timeouts::default())
+        .await
+        .map_err(|error| {
+            let message = error.one_line();
+            if error.is_retryable() {
+                ClientError::Unreachable(message)
+            } else {
+                ClientError::Usage(message)
+            }
+        })?;
+    Ok(OperatorServiceClient::new(channel)
+        .max_decoding_message_size(PICTURE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// What the aggregator said instead of an answer.
+pub(crate) fn answered(connection: &Connection, status: &tonic::Status) -> ClientError {
+    let address = connection.aggregator.to_string();
+    match status.code() {
+        tonic::Code::Unavailable => ClientError::Unreachable(format!(
+            "the aggregator at {address} went away: {}",
+            status.message()
+        )),
+        tonic::Code::NotFound | tonic::Code::InvalidArgument => {
+            ClientError::Usage(status.message().to_owned())
+        }
+        _ => ClientError::Answer {
+            address,
+            message: format!("{} ({})", status.message(), status.code()),
+        },
+    }
+}

@@ -1,0 +1,76 @@
+//! The objects of `--format json`; their shapes are public (docs/json.md).
+
+use blackstart_graph::Condition;
+use blackstart_proto::v1::{self, AgentState, ComponentState, Incident, StatusResponse};
+use serde_json::{Value, json};
+
+use crate::clock::rfc3339;
+
+/// The condition that a message carries; `Unknown` for one that this version does not know.
+pub(crate) fn condition(number: i32) -> Condition {
+    match v1::Condition::try_from(number) {
+        Ok(v1::Condition::Up) => Condition::Up,
+        Ok(v1::Condition::Degraded) => Condition::Degraded,
+        Ok(v1::Condition::Starting) => Condition::Starting,
+        Ok(v1::Condition::Blocked) => Condition::Blocked,
+        Ok(v1::Condition::Down) => Condition::Down,
+        Ok(v1::Condition::Unreachable) => Condition::Unreachable,
+        _ => Condition::Unknown,
+    }
+}
+
+/// The whole picture: the verdict, then what it rests on.
+pub(crate) fn status(status: &StatusResponse) -> Value {
+    let counts = status.conditions.unwrap_or_default();
+    let aggregator = status.aggregator.clone().unwrap_or_default();
+    json!({
+        "at": rfc3339(status.at_us),
+        "incident": status.incident.as_ref().map_or_else(|| json!({"state": "none"}), incident),
+        "hypotheses": [],
+        "conditions": {
+            "up": counts.up, "degraded": counts.degraded, "starting": counts.starting, "blocked": counts.blocked,
+            "down": counts.down, "unreachable": counts.unreachable, "unknown": counts.unknown,
+        },
+        "recovery": null,
+        "components": status.components.iter().map(component).collect::<Vec<_>>(),
+        "agents": status.agents.iter().map(agent).collect::<Vec<_>>(),
+        "aggregator": {
+            "id": aggregator.id, "version": aggregator.version, "started": rfc3339(aggregator.started_us),
+            "problems": aggregator.problems, "journal_entries": aggregator.journal_entries,
+            "topology_file": aggregator.topology_file,
+        },
+    })
+}
+
+fn incident(incident: &Incident) -> Value {
+    json!({
+        "id": incident.id, "state": incident.state, "opened": rfc3339(incident.opened_us),
+        "resolved": incident.resolved_us.map(rfc3339), "failed": incident.failed,
+    })
+}
+
+/// One component.
+pub(crate) fn component(state: &ComponentState) -> Value {
+    let values: std::collections::BTreeMap<&String, &f64> = state.values.iter().collect();
+    json!({
+        "id": state.id, "kind": state.kind, "condition": condition(state.condition).as_str(), "reason": state.reason,
+        "since": rfc3339(state.since_us), "class": state.class, "provenance": state.provenance, "in": state.container,
+        "progress": state.progress, "values": values,
+        "maintenance_until": state.maintenance_until_us.map(rfc3339),
+    })
+}
+
+/// One agent.
+pub(crate) fn agent(state: &AgentState) -> Value {
+    let labels: std::collections::BTreeMap<&String, &String> = state.labels.iter().collect();
+    json!({
+        "host": state.host, "connected": state.connected, "since": rfc3339(state.since_us), "version": state.version,
+        "protocol": state.protocol, "dropped_total": state.dropped_total, "clock_offset_ms": state.clock_offset_ms,
+        "boot_id": state.boot_id, "spooled_results": state.spooled_results, "problem": state.problem, "labels": labels,
+    })
+}
+
+/// An object as a line.
+pub(crate) fn line(value: &Value) -> String {
+    format!("{value}\n")
+}

@@ -1,0 +1,134 @@
+//! `blackstart ready`: whether components can be relied upon, now or within a time.
+
+use std::time::Duration;
+
+use blackstart_proto::v1::{ComponentReadiness, ReadyRequest, ReadyResponse};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Client, ClientError};
+use crate::exit::Exit;
+use crate::output::{paint, write_and};
+use crate::{Connection, Format, client, json};
+
+/// How often a waiting command asks again. The answer comes from memory and costs the aggregator microseconds.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The components; all must be ready.
+    #[arg(required = true)]
+    components: Vec<String>,
+    /// Wait until they are.
+    #[arg(long)]
+    wait: bool,
+    /// Wait no longer than this, like 30s or 10m.
+    #[arg(long, requires = "wait", default_value = "10m", value_parser = duration)]
+    timeout: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    blackstart_config::parse_duration(text).map_err(str::to_owned)
+}
+
+pub(crate) async fn run(connection: &Connection, arguments: &Arguments, format: Format) -> Exit {
+    let deadline = Instant::now() + arguments.timeout;
+    let mut client = None;
+    loop {
+        let outcome = ask(connection, &mut client, &arguments.components).await;
+        let last = !arguments.wait || Instant::now() + ASK_AGAIN >= deadline;
+        match outcome {
+            Ok(answer) if answer.ready || last => return finish(&answer, format),
+            Err(error) if last || matches!(error, ClientError::Usage(_)) => return error.show(),
+            // Not ready, or nobody there yet: boot scripts start before the aggregator does.
+            Ok(_) => {}
+            Err(_) => client = None,
+        }
+        sleep(ASK_AGAIN).await;
+    }
+}
+
+async fn ask(
+    connection: &Connection,
+    kept: &mut Option<Client>,
+    components: &[String],
+) -> Result<ReadyResponse, ClientError> {
+    let client = match kept {
+        Some(client) => client,
+        None => kept.insert(client::open(connection).await?),
+    };
+    let request = ReadyRequest {
+        components: components.to_vec(),
+    };
+    match client.ready(request).await {
+        Ok(answer) => Ok(answer.into_inner()),
+        Err(status) => Err(client::answered(connection, &status)),
+    }
+}
+
+fn finish(answer: &ReadyResponse, format: Format) -> Exit {
+    let unknown_condition = |component: &&ComponentReadiness| {
+        json::condition(component.condition) == blackstart_graph::Condition::Unknown
+    };
+    let not_ready: Vec<&ComponentReadiness> = answer
+        .components
+        .iter()
+        .filter(|component| !component.ready)
+        .collect();
+    let exit = if answer.ready {
+        Exit::Yes
+    } else if not_ready.iter().any(|component| !component.known) {
+        Exit::Usage
+    } else if not_ready.iter().all(unknown_condition) {
+        Exit::CannotSay
+    } else {
+        Exit::No
+    };
+    let text = match format {
+        Format::Json => json::line(&json!({
+            "ready": answer.ready,
+            "components": answer.components.iter().map(|component| json!({
+                "component": component.component, "ready": component.ready, "known": component.known,
+                "condition": json::condition(component.condition).as_str(), "reason": component.reason,
+            })).collect::<Vec<_>>(),
+        })),
+        _ if answer.ready => format!(
+            "{}: ready\n",
+            names(&answer.components.iter().collect::<Vec<_>>())
+        ),
+        _ => not_ready
+            .iter()
+            .map(|component| match component.known {
+                true => {
+                    let condition = paint(json::condition(component.condition).as_str());
+                    format!(
+                        "{}: not ready: {condition}: {}\n",
+                        component.component, component.reason
+                    )
+                }
+                false => format!(
+                    "{}: no such component{}\n",
+                    component.component,
+                    hint(&component.reason)
+                ),
+            })
+            .collect(),
+    };
+    write_and(&text, exit)
+}
+
+fn hint(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    }
+}
+
+fn names(components: &[&ComponentReadiness]) -> String {
+    components
+        .iter()
+        .map(|component| component.component.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,253 @@
+//! `blackstart status`: the incident, the counts, and what is not up.
+
+use blackstart_proto::v1::{ComponentState, StatusRequest, StatusResponse, WatchStatusRequest};
+
+use crate::clock::{moment, when};
+use crate::exit::Exit;
+use crate::output::{paint, size, urgency, write, write_and};
+use crate::table::{Table, cut, wrap};
+use crate::{Connection, Format, client, json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only components that are not up.
+    #[arg(long)]
+    problems: bool,
+    /// Again whenever something changes.
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(crate) async fn run(connection: &Connection, arguments: &Arguments, format: Format) -> Exit {
+    let mut client = match client::open(connection).await {
+        Ok(client) => client,
+        Err(error) => return error.show(),
+    };
+    if arguments.watch {
+        let request = WatchStatusRequest {
+            problems_only: arguments.problems,
+        };
+        let mut stream = match client.watch_status(request).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => return client::answered(connection, &status).show(),
+        };
+        loop {
+            match stream.message().await {
+                Ok(Some(message)) => {
+                    let Some(status) = message.status else {
+                        continue;
+                    };
+                    if write(&show(&status, arguments.problems, format)) != Exit::Yes {
+                        return Exit::CannotSay;
+                    }
+                }
+                Ok(None) => return Exit::Yes,
+                Err(status) => return client::answered(connection, &status).show(),
+            }
+        }
+    }
+    match client
+        .status(StatusRequest {
+            problems_only: arguments.problems,
+        })
+        .await
+    {
+        Ok(answer) => {
+            let status = answer.into_inner();
+            let exit = if all_well(&status) {
+                Exit::Yes
+            } else {
+                Exit::No
+            };
+            write_and(&show(&status, arguments.problems, format), exit)
+        }
+        Err(status) => client::answered(connection, &status).show(),
+    }
+}
+
+/// Whether nothing needs a person: what is unknown does, too.
+fn all_well(status: &StatusResponse) -> bool {
+    let counts = status.conditions.unwrap_or_default();
+    let bad = counts.degraded + counts.starting + counts.blocked + counts.down + counts.unreachable;
+    bad == 0
+        && status
+            .aggregator
+            .as_ref()
+            .is_none_or(|aggregator| aggregator.problems.is_empty())
+}
+
+fn show(status: &StatusResponse, problems: bool, format: Format) -> String {
+    match format {
+        Format::Json => json::line(&json::status(status)),
+        _ => text(status, problems, size().0, usize::MAX),
+    }
+}
+
+/// The picture as text: at most `width` columns, and at most `rows` components.
+pub(crate) fn text(status: &StatusResponse, problems: bool, width: usize, rows: usize) -> String {
+    let mut text = headline(status, width);
+    let mut components: Vec<&ComponentState> = status.components.iter().collect();
+    if problems {
+        components.retain(|component| {
+            json::condition(component.condition) != blackstart_graph::Condition::Up
+        });
+    }
+    components.sort_by(|a, b| {
+        (urgency(json::condition(a.condition)), &a.id)
+            .cmp(&(urgency(json::condition(b.condition)), &b.id))
+    });
+    if components.is_empty() {
+        text.push_str(if problems {
+            "\nNothing is wrong with any component.\n"
+        } else {
+            "\nNo component is known yet.\n"
+        });
+        return text;
+    }
+    text.push('\n');
+    let mut table = Table::new(&["CONDITION", "COMPONENT", "SINCE", "WHY"], Some(0));
+    for component in components.iter().take(rows) {
+        let progress = component
+            .progress
+            .map(|progress| format!("{:.0} % · ", progress * 100.0))
+            .unwrap_or_default();
+        table.row([
+            json::condition(component.condition).as_str().to_owned(),
+            component.id.clone(),
+            moment(component.since_us, status.at_us),
+            format!("{progress}{}", component.reason),
+        ]);
+    }
+    text.push_str(&table.render(width));
+    if components.len() > rows {
+        text.push_str(&format!("… and {} more\n", components.len() - rows));
+    }
+    text
+}
+
+fn headline(status: &StatusResponse, width: usize) -> String {
+    let mut text = String::new();
+    if let Some(incident) = &status.incident {
+        let state = paint(&incident.state);
+        text.push_str(&format!(
+            "Incident {state} since {}",
+            when(incident.opened_us, status.at_us)
+        ));
+        text.push('\n');
+        if incident.state != "resolved" {
+            for line in wrap(
+                &format!("broken on their own: {}", incident.failed.join(", ")),
+                width.saturating_sub(2),
+            ) {
+                text.push_str(&format!("  {line}\n"));
+            }
+        }
+    }
+    let counts = status.conditions.unwrap_or_default();
+    let shown: Vec<String> = [
+        (counts.down, "down"),
+        (counts.unreachable, "unreachable"),
+        (counts.blocked, "blocked"),
+        (counts.starting, "starting"),
+        (counts.degraded, "degraded"),
+        (counts.unknown, "unknown"),
+        (counts.up, "up"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, word)| format!("{count} {}", paint(word)))
+    .collect();
+    text.push_str(&format!("{}\n", shown.join(" · ")));
+    let silent: Vec<&str> = status
+        .agents
+        .iter()
+        .filter(|agent| !agent.connected)
+        .map(|agent| agent.host.as_str())
+        .collect();
+    if !silent.is_empty() {
+        text.push_str(&format!(
+            "{}\n",
+            cut(&format!("silent agents: {}", silent.join(", ")), width)
+        ));
+    }
+    for problem in status
+        .aggregator
+        .iter()
+        .flat_map(|aggregator| &aggregator.problems)
+    {
+        for line in wrap(&format!("aggregator: {problem}"), width) {
+            text.push_str(&format!("{line}\n"));
+        }
+    }
+    for agent in status
+        .agents
+        .iter()
+        .filter(|agent| !agent.problem.is_empty() || agent.dropped_total > 0)
+    {
+        let dropped = if agent.dropped_total > 0 {
+            format!("{} results dropped from a full spool", agent.dropped_total)
+        } else {
+            String::new()
+        };
+        let both = [agent.problem.as_str(), &dropped]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
+        text.push_str(&format!(
+            "{}\n",
+            cut(&format!("agent {}: {both}", agent.host), width)
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use blackstart_proto::v1::{Condition, ConditionCounts};
+
+    use super::*;
+
+    fn component(id: &str, condition: Condition, reason: &str) -> ComponentState {
+        ComponentState {
+            id: id.to_owned(),
+            condition: condition.into(),
+            reason: reason.to_owned(),
+            ..ComponentState::default()
+        }
+    }
+
+    #[test]
+    fn what_is_broken_itself_comes_first_and_lines_fit() {
+        let status = StatusResponse {
+            conditions: Some(ConditionCounts {
+                up: 1,
+                down: 1,
+                blocked: 1,
+                ..ConditionCounts::default()
+            }),
+            components: vec![
+                component("a", Condition::Up, "fine"),
+                component(
+                    "b",
+                    Condition::Blocked,
+                    &"needs c, which is down ".repeat(9),
+                ),
+                component("c", Condition::Down, "connection refused"),
+            ],
+            ..StatusResponse::default()
+        };
+        let text = anstream::adapter::strip_str(&text(&status, false, 80, 10)).to_string();
+        let order: Vec<&str> = text
+            .lines()
+            .skip(3)
+            .filter_map(|line| line.split_whitespace().nth(1))
+            .collect();
+        assert_eq!(order, ["c", "b", "a"], "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        assert!(!all_well(&status));
+    }
+}

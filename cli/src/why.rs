@@ -1,0 +1,101 @@
+//! `blackstart why`: the chain of evidence behind a component's condition.
+
+use blackstart_proto::v1::{WhyRequest, WhyResponse, WhyStep};
+use serde_json::{Value, json};
+
+use crate::clock::{ago, now_us, rfc3339, when};
+use crate::exit::Exit;
+use crate::output::{paint, size, write};
+use crate::table::{cut, wrap};
+use crate::{Connection, Format, client, json};
+
+pub(crate) async fn run(connection: &Connection, component: &str, format: Format) -> Exit {
+    let mut client = match client::open(connection).await {
+        Ok(client) => client,
+        Err(error) => return error.show(),
+    };
+    match client
+        .why(WhyRequest {
+            component: component.to_owned(),
+        })
+        .await
+    {
+        Ok(answer) => write(&match format {
+            Format::Json => json::line(&object(&answer.into_inner())),
+            _ => text(&answer.into_inner(), now_us(), size().0),
+        }),
+        Err(status) => client::answered(connection, &status).show(),
+    }
+}
+
+fn text(why: &WhyResponse, now_us: i64, width: usize) -> String {
+    let mut text = String::new();
+    for step in &why.steps {
+        let Some(component) = &step.component else {
+            continue;
+        };
+        let depth = (step.depth as usize).min(8);
+        let indent = "  ".repeat(depth);
+        let room = width.saturating_sub(indent.len() + 4);
+        let condition = json::condition(component.condition).as_str();
+        let arrow = if depth > 0 { "because " } else { "" };
+        text.push_str(&format!(
+            "{indent}{arrow}{} is {}\n",
+            cut(&component.id, room.saturating_sub(24)),
+            paint(condition)
+        ));
+        let mut say = |line: &str| {
+            for line in wrap(line, room) {
+                text.push_str(&format!("{indent}  {line}\n"));
+            }
+        };
+        say(&format!(
+            "since {}: {}",
+            when(component.since_us, now_us),
+            step.rule
+        ));
+        for evidence in &step.evidence {
+            let fresh = if evidence.fresh {
+                ""
+            } else {
+                ", no longer counted"
+            };
+            let detail = if evidence.detail.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", evidence.detail)
+            };
+            say(&format!(
+                "seen {} by {} from {}, {}{fresh}{detail}",
+                evidence.status,
+                evidence.check,
+                evidence.vantage,
+                ago(evidence.sampled_us, now_us)
+            ));
+        }
+        for need in step.needs.iter().filter(|need| need.state != "there") {
+            say(&format!("{} {}: {}", need.relation, need.need, need.state));
+        }
+    }
+    text
+}
+
+fn object(why: &WhyResponse) -> Value {
+    json!({ "steps": why.steps.iter().map(step).collect::<Vec<_>>() })
+}
+
+fn step(step: &WhyStep) -> Value {
+    json!({
+        "depth": step.depth,
+        "component": step.component.as_ref().map(json::component),
+        "rule": step.rule,
+        "evidence": step.evidence.iter().map(|evidence| json!({
+            "vantage": evidence.vantage, "check": evidence.check, "status": evidence.status, "detail": evidence.detail,
+            "sampled_at": rfc3339(evidence.sampled_us), "fresh": evidence.fresh,
+            "values": evidence.values.iter().collect::<std::collections::BTreeMap<_, _>>(),
+        })).collect::<Vec<_>>(),
+        "needs": step.needs.iter().map(|need| json!({
+            "need": need.need, "relation": need.relation, "state": need.state, "components": need.components,
+        })).collect::<Vec<_>>(),
+    })
+}
