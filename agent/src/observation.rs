@@ -80,7 +80,9 @@ impl Finding {
     #[must_use]
     pub fn starting(detail: impl Into<String>, progress: Option<f32>) -> Self {
         Self {
-            progress: progress.filter(|p| p.is_finite()).map(|p| p.clamp(0.0, 1.0)),
+            progress: progress
+                .filter(|p| p.is_finite())
+                .map(|p| p.clamp(0.0, 1.0)),
             ..Self::new(Status::Starting, detail)
         }
     }

@@ -153,7 +153,9 @@ pub struct ProbeKind {
 
 impl fmt::Debug for ProbeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProbeKind").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ProbeKind")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,9 +1,12 @@
-//! Tables that fit on a terminal: every line within the width, the last column cut where it must be.
+//! Tables that fit on a terminal: every line within the width, the last column going on below itself.
 
 use crate::output::paint;
 
 /// The widest that a column other than the last may be.
 const COLUMN_MAX: usize = 32;
+
+/// The most lines that the last column of a row takes.
+const LINES_MAX: usize = 3;
 
 /// A table of text.
 #[derive(Debug, Default)]
@@ -46,26 +49,26 @@ impl Table {
             let mut used = 0;
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
-                let last = column + 1 == columns;
-                let room = if last {
-                    width.saturating_sub(used)
-                } else {
-                    widths[column].min(width.saturating_sub(used))
-                };
+                if column + 1 == columns {
+                    let mut lines = wrap(cell, width.saturating_sub(used).max(1));
+                    if lines.len() > LINES_MAX {
+                        let rest = lines.split_off(LINES_MAX - 1).join(" ");
+                        lines.push(cut(&rest, width.saturating_sub(used)));
+                    }
+                    line.push_str(&lines.join(&format!("\n{}", " ".repeat(used))));
+                    break;
+                }
+                let room = widths[column].min(width.saturating_sub(used));
                 let cell = cut(cell, room);
-                let pad = if last {
-                    0
-                } else {
-                    room.saturating_sub(cell.chars().count())
-                };
-                used += cell.chars().count() + pad;
+                let pad = room.saturating_sub(cell.chars().count());
+                used += room;
                 line.push_str(&if self.painted == Some(column) {
                     paint(&cell)
                 } else {
                     cell
                 });
                 line.extend(std::iter::repeat_n(' ', pad));
-                if !last && used + 2 < width {
+                if used + 2 < width {
                     line.push_str("  ");
                     used += 2;
                 }

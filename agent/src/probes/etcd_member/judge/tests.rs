@@ -119,7 +119,7 @@ fn lag_is_noticed_before_proposals_are_refused() {
         (5_000, Status::Failed),
     ] {
         let seen = with_status(|status| {
-            status.raft_applied_index = status.raft_index.saturating_sub(lag).max(0)
+            status.raft_applied_index = status.raft_index.saturating_sub(lag)
         });
         let seen = Seen {
             status: seen.status.map(|status| MemberStatus {
