@@ -241,6 +241,7 @@ mod tests {
         let order: Vec<&str> = text
             .lines()
             .skip(3)
+            .filter(|line| !line.starts_with(' '))
             .filter_map(|line| line.split_whitespace().nth(1))
             .collect();
         assert_eq!(order, ["c", "b", "a"], "{text}");

@@ -50,10 +50,13 @@ impl Table {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
                 if column + 1 == columns {
-                    let mut lines = wrap(cell, width.saturating_sub(used).max(1));
+                    if used >= width {
+                        break;
+                    }
+                    let mut lines = wrap(cell, width - used);
                     if lines.len() > LINES_MAX {
                         let rest = lines.split_off(LINES_MAX - 1).join(" ");
-                        lines.push(cut(&rest, width.saturating_sub(used)));
+                        lines.push(cut(&rest, width - used));
                     }
                     line.push_str(&lines.join(&format!("\n{}", " ".repeat(used))));
                     break;
