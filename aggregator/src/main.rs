@@ -96,6 +96,7 @@ fn run(arguments: RunArguments) -> ExitCode {
         topology_file: arguments.topology.or(config.topology_file),
         ..config
     };
+    raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -104,6 +105,19 @@ fn run(arguments: RunArguments) -> ExitCode {
         Err(error) => return failed(&error),
     };
     runtime.block_on(run_until_told(config))
+}
+
+/// Every agent is an open file; the soft limit of most systems is a thousand.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "limit of open files not raised");
+    }
 }
 
 async fn run_until_told(config: Config) -> ExitCode {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blackstart_graph::{
-    ApplyError, Changes, ComponentIx, ComponentRef, Condition, Engine, Event, NeedReport, Sample,
-    SlotId, Timestamp, Topology,
+    ApplyError, Changes, ComponentIx, ComponentRef, Condition, Engine, Event, EventKind,
+    NeedReport, Sample, SlotId, Timestamp, Topology,
 };
 
 use super::answers::{NeedAnswer, TopologyAnswer, TopologyRow, WhyAnswer, WhyStep};
@@ -129,8 +129,25 @@ impl Owner {
                 let changes = self.engine.apply(&event)?;
                 self.changes.absorb(changes);
                 self.note_growth();
+                self.note_agent(&event.kind);
                 Ok(())
             }
+        }
+    }
+
+    /// What an agent's stream does may change the words about its host, and not its condition.
+    fn note_agent(&mut self, kind: &EventKind) {
+        let (EventKind::AgentConnected { agent, .. }
+        | EventKind::AgentLost { agent }
+        | EventKind::AgentStopping { agent, .. }) = kind
+        else {
+            return;
+        };
+        if let Some(host) = self.engine.find(agent).map(|host| host.ix()) {
+            self.changes.absorb(Changes {
+                components: vec![host],
+                ..Changes::default()
+            });
         }
     }
 
@@ -345,3 +362,6 @@ fn row(component: ComponentRef<'_>) -> ComponentRow {
         is_gone: component.is_gone(),
     }
 }
+
+#[cfg(test)]
+mod tests;
