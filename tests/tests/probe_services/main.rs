@@ -3,6 +3,8 @@
 //! Each test configures a probe from TOML, as a user would, breaks the server, and looks at status and detail; then
 //! heals it and sees it ok.
 
+#![expect(clippy::expect_used, reason = "a failure here is a failed test")]
+
 mod etcd;
 mod postgres;
 
