@@ -1,7 +1,9 @@
 //! The way to the aggregator, and what to say when there is none.
 
+use blackstart_config::nearest;
 use blackstart_proto::limits::MESSAGE_BYTES_MAX;
 use blackstart_proto::transport::{ClientTls, HostPort, Timeouts, TlsFiles, connect};
+use blackstart_proto::v1::TopologyRequest;
 use blackstart_proto::v1::operator_service_client::OperatorServiceClient;
 use tonic::transport::Channel;
 
@@ -65,7 +67,7 @@ pub(crate) async fn open(connection: &Connection) -> Result<Client, ClientError>
         .as_ref()
         .map(ClientTls::load)
         .transpose()
-        .map_err(|error| ClientError::Usage(error.to_string()))?;
+        .map_err(|error| ClientError::Usage(with_causes(&error)))?;
     open_at(&connection.aggregator, tls.as_ref()).await
 }
 
@@ -77,7 +79,7 @@ pub(crate) async fn open_at(
     let channel = connect(address, tls, Timeouts::default())
         .await
         .map_err(|error| {
-            let message = error.one_line();
+            let message = format!("{}\n  {}", error.one_line(), error.help());
             if error.is_retryable() {
                 ClientError::Unreachable(message)
             } else {
@@ -87,6 +89,30 @@ pub(crate) async fn open_at(
     Ok(OperatorServiceClient::new(channel)
         .max_decoding_message_size(PICTURE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// An error and everything behind it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+/// The component whose id is nearest to one that does not exist, as a hint.
+pub(crate) async fn did_you_mean(client: &mut Client, id: &str) -> String {
+    let Ok(answer) = client.topology(TopologyRequest {}).await else {
+        return String::new();
+    };
+    let topology = answer.into_inner();
+    let ids = topology
+        .components
+        .iter()
+        .map(|component| component.id.as_str());
+    nearest(id, ids).map_or_else(String::new, |near| format!("; did you mean {near:?}?"))
 }
 
 /// What the aggregator said instead of an answer.

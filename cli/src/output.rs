@@ -27,6 +27,32 @@ pub(crate) fn write_and(text: &str, exit: Exit) -> Exit {
     }
 }
 
+/// Draws a picture over the one before: home, every line cleared to its end, the rest of the screen cleared. At most
+/// `rows` lines, so that nothing scrolls. Moving the cursor is no colour: it stays where colours are unwanted.
+pub(crate) fn draw(text: &str, rows: usize) -> Exit {
+    let coloured = anstream::stdout().current_choice() != anstream::ColorChoice::Never;
+    let mut frame = String::from("\x1b[H");
+    for line in text.lines().take(rows) {
+        if coloured {
+            frame.push_str(line);
+        } else {
+            frame.push_str(&anstream::adapter::strip_str(line).to_string());
+        }
+        frame.push_str("\x1b[K\r\n");
+    }
+    frame.push_str("\x1b[J");
+    let mut out = std::io::stdout().lock();
+    match out.write_all(frame.as_bytes()).and_then(|()| out.flush()) {
+        Err(_) => Exit::CannotSay,
+        Ok(()) => Exit::Yes,
+    }
+}
+
+/// Clears the screen before the first picture, so that what was there stays in the terminal's history.
+pub(crate) fn clear(rows: usize) -> Exit {
+    write(&"\n".repeat(rows))
+}
+
 /// Whether somebody watches standard output.
 pub(crate) fn is_terminal() -> bool {
     std::io::stdout().is_terminal()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blackstart_proto::v1::{ComponentReadiness, ReadyRequest, ReadyResponse};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
@@ -13,6 +13,9 @@ use crate::{Connection, Format, client, json};
 
 /// How often a waiting command asks again. The answer comes from memory and costs the aggregator microseconds.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long one answer may take where nobody asked to wait.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -35,16 +38,43 @@ pub(crate) async fn run(connection: &Connection, arguments: &Arguments, format: 
     let deadline = Instant::now() + arguments.timeout;
     let mut client = None;
     loop {
-        let outcome = ask(connection, &mut client, &arguments.components).await;
-        let last = !arguments.wait || Instant::now() + ASK_AGAIN >= deadline;
+        let limit = if arguments.wait {
+            deadline
+        } else {
+            Instant::now() + ANSWER_MAX
+        };
+        let outcome =
+            match timeout_at(limit, ask(connection, &mut client, &arguments.components)).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    let message = format!(
+                        "the aggregator at {} accepts and does not answer",
+                        connection.aggregator
+                    );
+                    Err(ClientError::Unreachable(message))
+                }
+            };
+        let last = !arguments.wait || Instant::now() >= deadline;
         match outcome {
-            Ok(answer) if answer.ready || last => return finish(&answer, format),
+            Ok(mut answer) if answer.ready || last => {
+                for component in answer
+                    .components
+                    .iter_mut()
+                    .filter(|component| !component.known)
+                {
+                    if let Some(client) = client.as_mut() {
+                        component.reason +=
+                            &client::did_you_mean(client, &component.component).await;
+                    }
+                }
+                return finish(&answer, format);
+            }
             Err(error) if last || matches!(error, ClientError::Usage(_)) => return error.show(),
             // Not ready, or nobody there yet: boot scripts start before the aggregator does.
             Ok(_) => {}
             Err(_) => client = None,
         }
-        sleep(ASK_AGAIN).await;
+        sleep_until(deadline.min(Instant::now() + ASK_AGAIN)).await;
     }
 }
 
@@ -115,14 +145,6 @@ fn finish(answer: &ReadyResponse, format: Format) -> Exit {
             .collect(),
     };
     write_and(&text, exit)
-}
-
-fn hint(reason: &str) -> String {
-    if reason.is_empty() {
-        String::new()
-    } else {
-        format!(": {reason}")
-    }
 }
 
 fn names(components: &[&ComponentReadiness]) -> String {

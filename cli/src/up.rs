@@ -79,21 +79,21 @@ pub(crate) async fn run(arguments: Arguments, format: Format) -> Exit {
     );
     let shutdown = CancellationToken::new();
     let mut agent_task = tokio::spawn(blackstart_agent::agent::run(agent, shutdown.clone()));
+    let ask = if address.port() == blackstart_proto::limits::AGGREGATOR_PORT {
+        String::new()
+    } else {
+        format!(" --aggregator {address}")
+    };
+    let places = format!("Data: {places}\nIn another terminal: blackstart status{ask}\n\n");
     if format == Format::Text {
         write(&format!(
-            "Blackstart is up on {address}. It keeps its data in\n  {places}\n\
-             In another terminal: blackstart status{}\nCtrl-C ends it.\n",
-            if address.port() == blackstart_proto::limits::AGGREGATOR_PORT {
-                String::new()
-            } else {
-                format!(" --aggregator {address}")
-            }
+            "Blackstart is up on {address}. Ctrl-C ends it.\n{places}"
         ));
     }
     let mut ended = None;
     let exit = tokio::select! {
         () = stop_signal() => Exit::Yes,
-        exit = live::show(&own, format) => exit,
+        exit = live::show(&own, &places, format) => exit,
         outcome = &mut agent_task => {
             ended = Some(outcome);
             Exit::No

@@ -24,6 +24,10 @@ pub(crate) async fn run(connection: &Connection, component: &str, format: Format
             Format::Json => json::line(&object(&answer.into_inner())),
             _ => text(&answer.into_inner(), now_us(), size().0),
         }),
+        Err(status) if status.code() == tonic::Code::NotFound => {
+            let hint = client::did_you_mean(&mut client, component).await;
+            client::ClientError::Usage(format!("{}{hint}", status.message())).show()
+        }
         Err(status) => client::answered(connection, &status).show(),
     }
 }

@@ -1,7 +1,7 @@
 //! TLS as a client that wants to know: what is wrong with a certificate, and until when it holds.
 //!
 //! The certificate is looked at after the handshake instead of in it, so that the end of a refused one is
-//! known too. **Invariant:** [`TlsClient::secure`] hands no stream out before the certificate has been checked.
+//! known too. **Invariant:** `TlsClient::secure` hands no stream out before the certificate has been checked.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

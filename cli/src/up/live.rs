@@ -10,18 +10,18 @@ use tokio::time::sleep;
 
 use crate::clock::moment;
 use crate::exit::Exit;
-use crate::output::{is_terminal, paint, size, write};
+use crate::output::{self, is_terminal, paint, size, write};
 use crate::table::cut;
 use crate::{Format, client, json, status};
+
+/// The longest line where there is no terminal: a log of an operator is read on one, later.
+const LINE: usize = 80;
 
 /// The table is drawn no more often: nobody reads faster.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
 
-/// Lines that are not components: headings, counts, and the line below the cursor.
-const OTHER_LINES: usize = 9;
-
 /// Shows what changes until the aggregator goes away or nobody reads any more.
-pub(super) async fn show(address: &HostPort, format: Format) -> Exit {
+pub(super) async fn show(address: &HostPort, places: &str, format: Format) -> Exit {
     let mut client = match client::open_at(address, None).await {
         Ok(client) => client,
         Err(error) => return error.show(),
@@ -58,10 +58,13 @@ pub(super) async fn show(address: &HostPort, format: Format) -> Exit {
                 ));
             }
         }
+        if first && format == Format::Text && is_terminal() {
+            output::clear(size().1);
+        }
         first = false;
         let written = match format {
             Format::Json => write(&json::line(&json::status(&status))),
-            _ if is_terminal() => draw(&status),
+            _ if is_terminal() => draw(&status, places),
             _ => write(&changes(&status, &mut last)),
         };
         if written != Exit::Yes {
@@ -73,20 +76,19 @@ pub(super) async fn show(address: &HostPort, format: Format) -> Exit {
     }
 }
 
-/// Draws the picture over the one before: home, each line cleared to its end, then the rest of the screen.
-fn draw(status: &StatusResponse) -> Exit {
+/// The picture with what the operator needs to know of this command above it.
+fn draw(status: &StatusResponse, places: &str) -> Exit {
     let (width, height) = size();
-    let text = status::text(
-        status,
-        false,
-        width,
-        height.saturating_sub(OTHER_LINES).max(3),
-    );
-    let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
+    let rows = height.saturating_sub(1);
     let at = moment(status.at_us, status.at_us);
-    write(&format!(
-        "\x1b[H\x1b[2KBlackstart, {at}. Ctrl-C ends it.\n{lines}\x1b[J"
-    ))
+    let picture = status::text(status, false, width, rows);
+    output::draw(
+        &format!(
+            "{}\n{places}{picture}",
+            cut(&format!("Blackstart, {at}. Ctrl-C ends it."), width)
+        ),
+        rows,
+    )
 }
 
 /// A line for each component whose condition is another than before.
@@ -99,19 +101,11 @@ fn changes(status: &StatusResponse, last: &mut BTreeMap<String, Condition>) -> S
             continue;
         }
         let from = before.map_or(String::new(), |before| format!("{} → ", before.as_str()));
-        let line = cut(
-            &format!(
-                "{} {}: {from}",
-                moment(component.since_us, status.at_us),
-                component.id
-            ),
-            60,
-        );
-        text.push_str(&format!(
-            "{line}{} {}\n",
-            paint(condition.as_str()),
-            cut(&component.reason, 200)
-        ));
+        let at = moment(component.since_us, status.at_us);
+        let line = cut(&format!("{at} {}: {from}", component.id), LINE - 20);
+        let room = LINE.saturating_sub(line.chars().count() + condition.as_str().len() + 1);
+        let reason = cut(&component.reason, room);
+        text.push_str(&format!("{line}{} {reason}\n", paint(condition.as_str())));
     }
     text
 }

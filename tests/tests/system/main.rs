@@ -1,0 +1,7 @@
+//! The real binaries, whole: killed at any moment, started with no configuration, asked as an operator asks.
+
+#![expect(clippy::expect_used, reason = "a failure here is a failed test")]
+
+mod kill;
+mod operator;
+mod parts;

@@ -1,0 +1,88 @@
+//! An aggregator and an agent as processes, on free ports and in folders of their own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use blackstart_tests::{Daemon, binary};
+use serde_json::Value;
+
+/// How long a part may take to start on a busy machine.
+pub(crate) const START: Duration = Duration::from_secs(20);
+
+/// An aggregator that listens on this port.
+pub(crate) fn aggregator(home: &Path, port: u16) -> Daemon {
+    let mut command = Command::new(binary("blackstart-aggregator"));
+    command
+        .args([
+            "run",
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+            "--state-dir",
+        ])
+        .arg(home.join("aggregator"));
+    Daemon::spawn("aggregator", &mut command, &home.join("aggregator.log"))
+}
+
+/// An agent with this configuration file.
+pub(crate) fn agent(home: &Path, config: &Path) -> Daemon {
+    let mut command = Command::new(binary("blackstart-agent"));
+    command.args(["run", "--config"]).arg(config);
+    Daemon::spawn("agent", &mut command, &home.join("agent.log"))
+}
+
+/// What `blackstart` prints as JSON, and its exit code.
+pub(crate) fn ask(port: u16, arguments: &[&str]) -> (Value, i32) {
+    let output = Command::new(binary("blackstart"))
+        .args([
+            "--aggregator",
+            &format!("127.0.0.1:{port}"),
+            "--format",
+            "json",
+        ])
+        .args(arguments)
+        .output()
+        .expect("blackstart runs");
+    let value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (value, output.status.code().unwrap_or(-1))
+}
+
+/// The condition of a component, as `blackstart status` tells it.
+pub(crate) fn condition(port: u16, id: &str) -> Option<String> {
+    let (status, _) = ask(port, &["status"]);
+    let found = status["components"]
+        .as_array()?
+        .iter()
+        .find(|component| component["id"] == id)?;
+    found["condition"].as_str().map(str::to_owned)
+}
+
+/// The sequences that the journal holds, by incarnation, in the journal's order.
+pub(crate) fn journaled(home: &Path) -> BTreeMap<String, Vec<u64>> {
+    let output = Command::new(binary("blackstart-aggregator"))
+        .args(["journal", "--state-dir"])
+        .arg(home.join("aggregator"))
+        .output()
+        .expect("the journal is shown");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let entry: Value = serde_json::from_str(line).expect("an entry is JSON");
+        if entry["type"] == "observation" {
+            let incarnation = entry["incarnation"]
+                .as_str()
+                .expect("an incarnation")
+                .to_owned();
+            found
+                .entry(incarnation)
+                .or_default()
+                .push(entry["sequence"].as_u64().expect("a sequence"));
+        }
+    }
+    found
+}
