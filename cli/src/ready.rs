@@ -136,11 +136,7 @@ fn finish(answer: &ReadyResponse, format: Format) -> Exit {
                         component.component, component.reason
                     )
                 }
-                false => format!(
-                    "{}: no such component{}\n",
-                    component.component,
-                    hint(&component.reason)
-                ),
+                false => format!("{}: {}\n", component.component, component.reason),
             })
             .collect(),
     };
