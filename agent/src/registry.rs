@@ -3,7 +3,7 @@
 use crate::probe::ProbeKind;
 use crate::probes::{
     dns_answer, etcd_member, host_crypt, host_filesystem, host_load, host_md, http_get,
-    postgres_ready, systemd_unit, systemd_units, tcp_connect,
+    postgres_ready, rabbitmq_amqp, rabbitmq_management, systemd_unit, systemd_units, tcp_connect,
 };
 
 /// The kinds, sorted by name.
@@ -16,6 +16,8 @@ pub static KINDS: &[&ProbeKind] = &[
     &host_md::KIND,
     &http_get::KIND,
     &postgres_ready::KIND,
+    &rabbitmq_amqp::KIND,
+    &rabbitmq_management::KIND,
     &systemd_unit::KIND,
     &systemd_units::KIND,
     &tcp_connect::KIND,

@@ -106,7 +106,7 @@ impl RabbitCluster {
         let mut command = self.script(index, "rabbitmq-server");
         // Without it the script stays in front of the Erlang machine and outlives it.
         command.env("RABBITMQ_ALLOW_INPUT", "1").arg("-noinput");
-        let log = self.home.join(format!("{}.log", self.nodes[index].name));
+        let log = self.log_path(index);
         self.nodes[index].daemon = Some(Daemon::spawn("rabbitmq", &mut command, &log));
     }
 
@@ -195,6 +195,12 @@ impl RabbitCluster {
     #[must_use]
     pub fn management_url(&self, index: usize) -> String {
         format!("http://{}", self.nodes[index].management_port.address())
+    }
+
+    /// The file that a node logs to.
+    #[must_use]
+    pub fn log_path(&self, index: usize) -> PathBuf {
+        self.home.join(format!("{}.log", self.nodes[index].name))
     }
 
     /// `rab1@localhost` of the first.

@@ -7,6 +7,7 @@
 
 mod etcd;
 mod postgres;
+mod rabbitmq;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -6,14 +6,11 @@
 //! read is left out; nothing is ever written.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use super::super::log_tail::log_tail;
 use super::wal::{Lsn, SegmentName, extent};
-
-/// How much of the end of a log is read: hundreds of lines.
-const LOG_BYTES_MAX: u64 = 64 * 1024;
 
 /// The most children of a postmaster that are looked at; the startup process is among its first.
 const CHILDREN_MAX: usize = 2_000;
@@ -83,7 +80,7 @@ impl Recovery {
             .map(|pid| read_titles(&files.root, pid))
             .unwrap_or_default();
         let log = log_path(files)
-            .map(|path| LogTail::parse(&tail(&path)))
+            .map(|path| LogTail::parse(&log_tail(&path)))
             .unwrap_or_default();
         let control = read_control(&data_dir.join("global/pg_control"));
         let mut recovery = Self {
@@ -217,18 +214,6 @@ fn log_path(files: &Files) -> Option<PathBuf> {
         .lines()
         .find_map(|line| line.strip_prefix("stderr "))?;
     Some(files.data_dir.join(name))
-}
-
-fn tail(path: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES_MAX)))?;
-        let mut bytes = Vec::new();
-        file.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]
