@@ -184,11 +184,11 @@ impl Member {
     /// Reads the members of `Cluster.MemberList`, whose ids are called `ID`, or of a peer port's `/members`.
     pub(super) fn read_list(json: &Json) -> Vec<Self> {
         let list = json.get("members").unwrap_or(json).as_array();
-        list.into_iter()
-            .flatten()
-            .take(MEMBERS_MAX)
-            .map(Self::read)
-            .collect()
+        let list = list.into_iter().flatten().take(MEMBERS_MAX);
+        let mut members: Vec<Self> = list.map(Self::read).collect();
+        // etcd gives them in the order of its ids, and so in another one for each cluster.
+        members.sort_by(|a, b| a.name.cmp(&b.name).then(a.id.cmp(&b.id)));
+        members
     }
 
     fn read(json: &Json) -> Self {
