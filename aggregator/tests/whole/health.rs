@@ -46,6 +46,9 @@ async fn a_list_of_more_than_a_hundred_is_refused() {
     let good = result(v1::Status::Ok, "fine");
     agent.send(batch(7, 1, "c-0", vec![good.clone()])).await;
     agent.acknowledged(7, 1).await;
+    // Acknowledged does not mean visible: the journal may be ahead of the engine.
+    let seen = |least| move |status: &v1::StatusResponse| status.components.len() >= least;
+    aggregator.until("the component to be seen", seen(2)).await;
     let list = health.list(HealthListRequest {}).await.unwrap();
     let statuses = list.into_inner().statuses;
     assert_eq!(statuses.len(), 3, "{statuses:?}");
@@ -62,8 +65,7 @@ async fn a_list_of_more_than_a_hundred_is_refused() {
     }
     agent.send(many).await;
     agent.acknowledged(7, 101).await;
-    // Acknowledged does not mean visible in the view at once: the whole picture is.
-    aggregator.status().await;
+    aggregator.until("all of them to be seen", seen(102)).await;
     let status = health.list(HealthListRequest {}).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::ResourceExhausted);
     aggregator.stop().await;
