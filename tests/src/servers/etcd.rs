@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::certificates::CertificateFiles;
 use crate::home::give_to_server;
 use crate::wait::wait_until;
 use crate::{Daemon, Port, TempHome, free_port, unprivileged};
@@ -16,6 +17,8 @@ const READY_MAX: Duration = Duration::from_secs(60);
 pub struct EtcdCluster {
     members: Vec<Member>,
     extra: Vec<String>,
+    /// With them clients speak TLS and show a certificate, too.
+    certificate: Option<CertificateFiles>,
     home: TempHome,
 }
 
@@ -28,6 +31,7 @@ struct Member {
     listen_peer_port: Option<Port>,
     initial_cluster: Option<String>,
     token: &'static str,
+    scheme: &'static str,
     daemon: Option<Daemon>,
 }
 
@@ -49,8 +53,36 @@ impl EtcdCluster {
                 .iter()
                 .map(|argument| (*argument).to_owned())
                 .collect(),
+            certificate: None,
             home: TempHome::new("etcd"),
         }
+    }
+
+    /// One member that serves clients over mutual TLS, with this certificate for `127.0.0.1`.
+    ///
+    /// # Panics
+    /// The files cannot be copied.
+    #[must_use]
+    pub fn start_with_mutual_tls(certificate: &CertificateFiles) -> Self {
+        let mut cluster = Self::prepare(1, &["--client-cert-auth"]);
+        let folder = cluster.home.server_folder("tls");
+        for (flag, file) in [
+            ("--cert-file", &certificate.certificate_file),
+            ("--key-file", &certificate.key_file),
+            ("--trusted-ca-file", &certificate.ca_file),
+        ] {
+            // The original belongs to the test alone.
+            let copy = folder.join(flag.trim_start_matches('-'));
+            std::fs::copy(file, &copy).expect("a test can write its own folder");
+            give_to_server(&copy);
+            cluster.extra.push(format!("{flag}={}", copy.display()));
+        }
+        for member in &mut cluster.members {
+            member.scheme = "https";
+        }
+        cluster.certificate = Some(certificate.clone());
+        cluster.start_all();
+        cluster
     }
 
     /// Starts the members that do not run and waits until every member says that it is healthy.
@@ -158,10 +190,14 @@ impl EtcdCluster {
     #[must_use]
     pub fn health(&self, index: usize) -> String {
         let url = format!("{}/health", self.client_url(index));
-        let output = Command::new("curl")
-            .args(["-s", "-m", "1", &url])
-            .output()
-            .expect("curl runs");
+        let mut command = Command::new("curl");
+        command.args(["-s", "-m", "1", &url]);
+        if let Some(files) = &self.certificate {
+            command.arg("--cacert").arg(&files.ca_file);
+            command.arg("--cert").arg(&files.certificate_file);
+            command.arg("--key").arg(&files.key_file);
+        }
+        let output = command.output().expect("curl runs");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -295,12 +331,13 @@ impl Member {
             listen_peer_port: None,
             initial_cluster: None,
             token: "blackstart",
+            scheme: "http",
             daemon: None,
         }
     }
 
     fn client_url(&self) -> String {
-        format!("http://{}", self.client_port.address())
+        format!("{}://{}", self.scheme, self.client_port.address())
     }
 
     fn peer_url(&self) -> String {

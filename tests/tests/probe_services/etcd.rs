@@ -2,8 +2,8 @@
 
 use blackstart_agent::observation::Status;
 use blackstart_agent::probe::Probe;
-use blackstart_tests::TempHome;
 use blackstart_tests::servers::etcd::EtcdCluster;
+use blackstart_tests::{Certificates, TempHome};
 
 use super::{TIMEOUT, probe, run, until, value};
 
@@ -201,4 +201,26 @@ async fn a_login_is_used_kept_and_its_refusal_told_apart() {
     let found = until(&*good, MEMBER, Status::Ok, "1 member").await;
     assert!(value(&found, "linearizable_read_ms") > 0.0);
     assert!(!format!("{good:?}").contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_wants_a_certificate_gets_one() {
+    let certificates = Certificates::new();
+    let server = certificates.issue("etcd", &["127.0.0.1"]);
+    let client = certificates.issue("probe", &["probe"]);
+    let etcd = EtcdCluster::start_with_mutual_tls(&server);
+    let endpoint = format!("kind = 'etcd.member'\nendpoint = '{}'", etcd.client_url(0));
+    let ca = format!("{endpoint}\ntls_ca_file = '{}'", client.ca_file.display());
+    let with_certificate = format!(
+        "{ca}\ntls_certificate_file = '{}'\ntls_key_file = '{}'",
+        client.certificate_file.display(),
+        client.key_file.display()
+    );
+    let good = probe(&with_certificate);
+    let found = until(&*good, MEMBER, Status::Ok, "leader").await;
+    assert!(value(&found, "linearizable_read_ms") > 0.0);
+    let no_certificate = "the server refuses the TLS handshake";
+    until(&*probe(&ca), MEMBER, Status::Failed, no_certificate).await;
+    let stranger = "the certificate is signed by nobody whom this probe trusts";
+    until(&*probe(&endpoint), MEMBER, Status::Failed, stranger).await;
 }
