@@ -170,6 +170,23 @@ async fn clients_that_are_turned_away_are_told_apart() {
         "accepts connections; nobody logged in",
     )
     .await;
+    postgres.set_access("host all all 127.0.0.1/32 scram-sha-256");
+    postgres.reload();
+    until(&*app, CHECK, Status::Ok, "primary").await;
+    let said_before = postgres.log().len();
+    until(
+        &*knock,
+        CHECK,
+        Status::Ok,
+        "accepts connections; nobody logged in",
+    )
+    .await;
+    until(&*app, CHECK, Status::Ok, "primary").await;
+    let said = postgres.log().split_off(said_before);
+    assert!(
+        !said.contains("FATAL"),
+        "a knock leaves nothing in the log: {said}"
+    );
     postgres.set_access("host all all 127.0.0.1/32 trust");
     postgres.reload();
     until(&*app, CHECK, Status::Ok, "primary").await;
