@@ -4,48 +4,45 @@
 //! the agent, reported as `agent.scheduler`, and never a failure of what they ask.
 
 mod pace;
+mod plan;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
+use jiff::{Timestamp, Unit};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::clock::boottime_us;
 use crate::config::Configured;
 use crate::observation::{Finding, Observation, Status};
-use crate::run_once::run_once;
+use crate::run_once::{Ended, instead, start};
 use crate::spool::Spool;
 use pace::Pace;
-
-/// The most probes that run at a time. Sixteen waits of a few milliseconds each cover hundreds of probes in ten seconds; more at once would only be felt.
-const RUNNING_MAX: usize = 16;
-
-/// First runs are spread over this time, so that a start is no burst and still quick.
-const START_SPREAD: Duration = Duration::from_secs(1);
+use plan::{Plan, START_SPREAD};
 
 /// How often the agent reports on itself.
 const SELF_REPORT: Duration = Duration::from_secs(30);
-
-/// Each wait varies by this share in both directions, so that no two hosts stay in step.
-const JITTER: f64 = 0.1;
 
 struct Entry {
     configured: Arc<Configured>,
     pace: Pace,
     /// The status that each target had last.
     last: BTreeMap<(String, String), Status>,
+    /// What is said of its targets while a run of it does not end: it is not run again before that.
+    hung: Option<String>,
 }
 
 struct Done {
     id: usize,
     sampled_boottime_us: u64,
-    observations: Vec<Observation>,
+    ended: Ended,
 }
 
 /// Runs probes until it is told to stop. A list that arrives on `lists` adds the probes in it that are not
@@ -61,18 +58,18 @@ pub(crate) async fn run(
         spool,
         entries: Vec::new(),
         known: BTreeMap::new(),
-        due: BinaryHeap::new(),
-        waiting: VecDeque::new(),
+        plan: Plan::new(StdRng::from_seed(rand::random())),
         runs: JoinSet::new(),
+        hung: JoinSet::new(),
         said: None,
     };
     let mut report_at = Instant::now() + START_SPREAD;
     loop {
-        scheduler.start_waiting();
+        scheduler.start_due();
         let next = scheduler
-            .due
-            .peek()
-            .map_or(report_at, |Reverse((at, _))| (*at).min(report_at));
+            .plan
+            .next_due()
+            .map_or(report_at, |at| at.min(report_at));
         tokio::select! {
             () = shutdown.cancelled() => return,
             list = lists.recv() => match list {
@@ -84,9 +81,13 @@ pub(crate) async fn run(
                     scheduler.finish(done);
                 }
             }
+            Some(ended) = scheduler.hung.join_next(), if !scheduler.hung.is_empty() => {
+                if let Ok(id) = ended {
+                    scheduler.entries[id].hung = None;
+                }
+            }
             () = sleep_until(next) => {
                 let now = Instant::now();
-                scheduler.collect_due(now);
                 if now >= report_at {
                     scheduler.report(now);
                     report_at = now + SELF_REPORT;
@@ -101,10 +102,11 @@ struct Scheduler {
     spool: Arc<Spool>,
     entries: Vec<Entry>,
     known: BTreeMap<(String, &'static str), usize>,
-    due: BinaryHeap<Reverse<(Instant, usize)>>,
-    /// Due, and waiting for a slot: since when.
-    waiting: VecDeque<(Instant, usize)>,
+    plan: Plan,
     runs: JoinSet<Done>,
+    /// Runs that outlived their deadline; each gives the number of its probe when it ends at last. They hold no slot:
+    /// sixteen of them would stop all the others.
+    hung: JoinSet<usize>,
     said: Option<Status>,
 }
 
@@ -117,52 +119,67 @@ impl Scheduler {
             }
             let id = self.entries.len();
             self.known.insert(key, id);
-            let spread = START_SPREAD
-                .min(configured.interval)
-                .mul_f64(rand::rng().random_range(0.0..1.0));
-            self.due.push(Reverse((Instant::now() + spread, id)));
+            self.plan.add(id, configured.interval, Instant::now());
             let pace = Pace::new(configured.interval);
             self.entries.push(Entry {
                 configured: Arc::new(configured),
                 pace,
                 last: BTreeMap::new(),
+                hung: None,
             });
         }
     }
 
-    fn collect_due(&mut self, now: Instant) {
-        while let Some(Reverse((at, id))) = self
-            .due
-            .peek()
-            .copied()
-            .filter(|Reverse((at, _))| *at <= now)
-        {
-            self.due.pop();
-            self.waiting.push_back((at, id));
-        }
-    }
-
-    fn start_waiting(&mut self) {
-        while self.runs.len() < RUNNING_MAX {
-            let Some((_, id)) = self.waiting.pop_front() else {
-                return;
-            };
-            let configured = self.entries[id].configured.clone();
+    fn start_due(&mut self) {
+        while let Some(id) = self.plan.next_start(Instant::now()) {
+            let entry = &self.entries[id];
+            let sampled_boottime_us = boottime_us();
+            if let Some(detail) = &entry.hung {
+                let observations = instead(&entry.configured, detail);
+                self.heard(id, sampled_boottime_us, observations);
+                continue;
+            }
+            let configured = entry.configured.clone();
             self.runs.spawn(async move {
-                let sampled_boottime_us = boottime_us();
                 Done {
                     id,
                     sampled_boottime_us,
-                    observations: run_once(&configured).await,
+                    ended: start(&configured).await,
                 }
             });
         }
     }
 
     fn finish(&mut self, done: Done) {
-        let entry = &mut self.entries[done.id];
+        let id = done.id;
+        let observations = match done.ended {
+            Ended::Answered(observations) => observations,
+            Ended::Hung(task) => {
+                let now = Timestamp::now();
+                let since = now.round(Unit::Second).unwrap_or(now);
+                let detail =
+                    format!("the probe hung at {since} and does not run before that run has ended");
+                let entry = &mut self.entries[id];
+                let configured = &entry.configured;
+                warn!(component = %configured.component, kind = configured.kind.name, "probe hung");
+                let observations = instead(configured, &detail);
+                entry.hung = Some(detail);
+                self.hung.spawn(async move {
+                    // Its answer is too old to be one.
+                    drop(task.await);
+                    id
+                });
+                observations
+            }
+        };
+        self.heard(id, done.sampled_boottime_us, observations);
+    }
+
+    /// Keeps what was found, and plans the next run by it.
+    fn heard(&mut self, id: usize, sampled_boottime_us: u64, observations: Vec<Observation>) {
+        let entry = &mut self.entries[id];
         let mut urgent = false;
-        for observation in &done.observations {
+        for observation in &observations {
             let key = (
                 observation.component.clone(),
                 observation.check.clone().into_owned(),
@@ -170,8 +187,7 @@ impl Scheduler {
             urgent |= entry.last.insert(key, observation.finding.status)
                 != Some(observation.finding.status);
         }
-        let worst = done
-            .observations
+        let worst = observations
             .iter()
             .map(|observation| observation.finding.status)
             .filter(|status| *status != Status::Unknown)
@@ -179,30 +195,25 @@ impl Scheduler {
         entry.pace.saw(worst.unwrap_or(Status::Unknown));
         let ttl_ms =
             u32::try_from(entry.pace.ttl(entry.configured.timeout).as_millis()).unwrap_or(u32::MAX);
-        let wait = entry
-            .pace
-            .wait()
-            .mul_f64(1.0 + rand::rng().random_range(-JITTER..JITTER));
-        self.due.push(Reverse((Instant::now() + wait, done.id)));
+        self.plan.ended(id, entry.pace.wait(), Instant::now());
         self.spool
-            .push(done.observations, done.sampled_boottime_us, ttl_ms, urgent);
+            .push(observations, sampled_boottime_us, ttl_ms, urgent);
     }
 
     /// What the agent says of itself: whether its probes keep up, and its spool.
     fn report(&mut self, now: Instant) {
-        let late = self
-            .waiting
-            .front()
-            .map(|(since, _)| now.saturating_duration_since(*since));
+        let hung = self.hung.len();
         let finding = judge(
             self.entries.len(),
-            self.waiting.len(),
-            late.unwrap_or_default(),
+            self.plan.waiting(),
+            self.plan.late(now),
+            hung,
             self.spool.problem(),
         );
         let finding = finding
             .with("probes", count(self.entries.len()))
-            .with("waiting", count(self.waiting.len()))
+            .with("waiting", count(self.plan.waiting()))
+            .with("hung", count(hung))
             .with(
                 "dropped_total",
                 count(usize::try_from(self.spool.dropped_total()).unwrap_or(usize::MAX)),
@@ -227,7 +238,13 @@ fn count(number: usize) -> f64 {
 /// Later than this, probes no longer keep up.
 const LATE: Duration = Duration::from_secs(5);
 
-fn judge(probes: usize, waiting: usize, late: Duration, spool_problem: Option<String>) -> Finding {
+fn judge(
+    probes: usize,
+    waiting: usize,
+    late: Duration,
+    hung: usize,
+    spool_problem: Option<String>,
+) -> Finding {
     if let Some(problem) = spool_problem {
         Finding::degraded(problem)
     } else if late > LATE {
@@ -235,32 +252,12 @@ fn judge(probes: usize, waiting: usize, late: Duration, spool_problem: Option<St
             "{waiting} of {probes} probes wait for a free slot, the first for {} s",
             late.as_secs()
         ))
+    } else if hung > 0 {
+        Finding::degraded(format!("{hung} of {probes} probes hang"))
     } else {
         Finding::ok(format!("{probes} probes"))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_saturated_agent_says_so_of_itself() {
-        assert_eq!(
-            judge(20, 3, Duration::from_secs(5), None).status,
-            Status::Ok
-        );
-        let late = judge(20, 3, Duration::from_secs(6), None);
-        assert_eq!(
-            (late.status, late.detail.as_str()),
-            (
-                Status::Degraded,
-                "3 of 20 probes wait for a free slot, the first for 6 s"
-            )
-        );
-        assert_eq!(
-            judge(1, 0, Duration::ZERO, Some("disk full".to_owned())).detail,
-            "disk full"
-        );
-    }
-}
+mod tests;
