@@ -36,6 +36,13 @@ const PUBLISH_SHARE: u32 = 4;
 /// The shortest sleep until a deadline, so that one the engine cannot meet does not spin.
 const DEADLINE_MIN: Duration = Duration::from_millis(1);
 
+/// Commands that come closer together than this are a stream of them.
+const STREAM_GAP: Duration = Duration::from_millis(1);
+
+/// While there is a stream of commands, the thread rests this long between two looks: to wake it
+/// for each would cost more than to do what it says. What is rare is not delayed.
+const STREAM_REST: Duration = Duration::from_micros(300);
+
 /// What the engine is told.
 pub(crate) enum EngineCommand {
     /// Apply this.
@@ -114,6 +121,8 @@ pub(crate) struct EngineLoop {
     view: watch::Sender<Arc<View>>,
     /// Not before this, the next view is published.
     publish_after: Instant,
+    /// It has the thread for itself and may let it sleep.
+    has_thread: bool,
 }
 
 impl EngineLoop {
@@ -123,6 +132,7 @@ impl EngineLoop {
         clock: Arc<Clock>,
         problems: Arc<Problems>,
         room: Arc<Semaphore>,
+        has_thread: bool,
     ) -> (Self, EngineHandle) {
         let (sender, commands) = mpsc::unbounded_channel();
         owner.advance(clock.now().wall_us);
@@ -139,6 +149,7 @@ impl EngineLoop {
             commands,
             view,
             publish_after: Instant::now(),
+            has_thread,
         };
         (looped, handle)
     }
@@ -146,7 +157,11 @@ impl EngineLoop {
     /// Runs until nobody can send a command any more.
     pub(crate) async fn run(mut self) {
         let mut commands = Vec::with_capacity(TAKEN_MAX);
+        let mut looked = Instant::now();
         loop {
+            if self.has_thread && looked.elapsed() < STREAM_GAP {
+                std::thread::sleep(STREAM_REST);
+            }
             let wake = self.wake();
             let taken = tokio::select! {
                 biased;
@@ -162,6 +177,7 @@ impl EngineLoop {
             }
             self.room.add_permits(applied);
             let now = self.clock.now();
+            looked = now.instant;
             if self
                 .owner
                 .next_deadline_us()

@@ -179,9 +179,8 @@ impl Journal {
         let blob = group::write(first.at_us, entries);
         let results: i64 = entries.iter().map(|entry| i64::from(entry.results)).sum();
         self.transaction("cannot write to", async |connection| {
-            let (first_series, series) = series;
-            for (offset, series) in series.iter().enumerate() {
-                insert_series(&mut *connection, first_series + offset, series).await?;
+            if !series.1.is_empty() {
+                insert_series(&mut *connection, series).await?;
             }
             sqlx::query(
                 "INSERT INTO journal (last_index, first_index, at_us, results, checksum, entries) \
@@ -330,21 +329,30 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// Writes series in one statement: each statement is a journey to SQLite's thread and back, and a platform that
+/// comes up defines tens of thousands at once.
 async fn insert_series(
     connection: &mut SqliteConnection,
-    id: usize,
-    series: &Series,
+    (first, series): (usize, &[Arc<Series>]),
 ) -> Result<(), sqlx::Error> {
+    let rows = series.iter().enumerate().map(|(offset, series)| {
+        (
+            first + offset,
+            &*series.component,
+            &*series.check,
+            &*series.vantage,
+            series.ttl_ms,
+            series.value_names.join("\n"),
+        )
+    });
+    let rows: Vec<_> = rows.collect();
+    let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query(
         "INSERT OR REPLACE INTO series (id, component, \"check\", vantage, ttl_ms, value_names) \
-         VALUES (?, ?, ?, ?, ?, ?)",
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 \
+         FROM json_each(?)",
     )
-    .bind(i64::try_from(id).unwrap_or(i64::MAX))
-    .bind(&*series.component)
-    .bind(&*series.check)
-    .bind(&*series.vantage)
-    .bind(i64::from(series.ttl_ms))
-    .bind(series.value_names.join("\n"))
+    .bind(rows)
     .execute(connection)
     .await
     .map(drop)

@@ -3,9 +3,17 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The file's name in the state folder.
 const FILE_NAME: &str = "aggregator.lock";
+
+/// How long a process that is just ending may take to let go: one that was killed with much
+/// memory needs a moment.
+const LET_GO_WITHIN: Duration = Duration::from_secs(1);
+
+/// Between two looks whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why the state folder cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +57,13 @@ impl StateLock {
             .truncate(false)
             .open(state_dir.join(FILE_NAME))
             .map_err(failed)?;
-        match file.try_lock() {
+        let began = Instant::now();
+        let mut locked = file.try_lock();
+        while matches!(locked, Err(TryLockError::WouldBlock)) && began.elapsed() < LET_GO_WITHIN {
+            std::thread::sleep(LOOK_AGAIN);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();

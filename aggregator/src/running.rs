@@ -15,7 +15,7 @@ use blackstart_proto::limits::SILENCE_MAX;
 use blackstart_proto::transport::{
     ListenRefused, Listener, ServerTls, TlsFilesError, incoming, listen_policy,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -38,6 +38,9 @@ use crate::roster::Roster;
 use crate::server::serve_on;
 use crate::session::shared::{Shared, SharedParts};
 use crate::topology::{self, Initial};
+
+/// Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn.
+const LISTEN_QUEUE: u32 = 16_384;
 
 /// How long streams may take to end when the aggregator stops; a client that reads nothing does
 /// not hold it up.
@@ -128,11 +131,25 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let address = config.listen;
     let listen = async move {
         let failed = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = bind(address).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         Ok((listener, Some(bound)))
     };
     run(config, Surroundings::machine(), listen).await
+}
+
+/// Listens with a long queue: with the usual 128, a herd makes the kernel fall back to SYN cookies and
+/// reset what it had accepted.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restart must not wait for the connections of the run before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(LISTEN_QUEUE)
 }
 
 /// Starts an aggregator on any listener.
@@ -153,8 +170,15 @@ async fn run<L: Listener>(
     listen: impl Future<Output = Result<(L, Option<SocketAddr>), StartError>>,
 ) -> Result<Running, StartError> {
     let tls = config.tls.as_ref().map(ServerTls::load).transpose()?;
-    let lock = StateLock::take(&config.state_dir)?;
     let is_simulated = surroundings.wall.is_some();
+    let lock = if is_simulated {
+        StateLock::take(&config.state_dir)?
+    } else {
+        let state_dir = config.state_dir.clone();
+        tokio::task::spawn_blocking(move || StateLock::take(&state_dir))
+            .await
+            .map_err(|error| StartError::Journal(error.to_string()))??
+    };
     let clock = Arc::new(surroundings.wall.map_or_else(Clock::system, Clock::new));
     let began = Instant::now();
     let (restored, initial) = if is_simulated {
@@ -305,8 +329,13 @@ fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
     let (failure, failed) = mpsc::channel(2);
 
     let engine_room = Arc::new(Semaphore::new(ENGINE_QUEUE_MAX));
-    let (engine_loop, engine) =
-        EngineLoop::new(owner, clock.clone(), problems.clone(), engine_room.clone());
+    let (engine_loop, engine) = EngineLoop::new(
+        owner,
+        clock.clone(),
+        problems.clone(),
+        engine_room.clone(),
+        !is_simulated,
+    );
     spawn("engine", engine_loop.run(), is_simulated, &failure)?;
 
     let (journal_commands, waiting) = mpsc::unbounded_channel();

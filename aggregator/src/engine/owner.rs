@@ -39,11 +39,14 @@ pub(crate) struct Owner {
     applied: u64,
     /// The newest time that the engine was told.
     newest_us: i64,
-    changes: Changes,
+    changed: Changed,
+    /// What one call of the engine changed; emptied into `changed` at once.
+    scratch: Changes,
     view: View,
     /// Rows of the view.
     rows: usize,
-    stale: Stale,
+    /// Components with results since their row was made: their values are not in the view yet.
+    stale: ComponentSet,
     values: Vec<f64>,
 }
 
@@ -53,14 +56,32 @@ struct Place {
     component: ComponentIx,
 }
 
-/// Components with results since their row was made: their values are not in the view yet.
+/// What the view does not show yet.
 #[derive(Debug, Default)]
-struct Stale {
+struct Changed {
+    components: ComponentSet,
+    incident: bool,
+    topology: bool,
+}
+
+impl Changed {
+    fn take_in(&mut self, changes: &mut Changes) {
+        for component in changes.components.drain(..) {
+            self.components.add(component);
+        }
+        self.incident |= std::mem::take(&mut changes.incident);
+        self.topology |= std::mem::take(&mut changes.topology);
+    }
+}
+
+/// A set of components that costs the same however large it is.
+#[derive(Debug, Default)]
+struct ComponentSet {
     is_listed: Vec<bool>,
     list: Vec<ComponentIx>,
 }
 
-impl Stale {
+impl ComponentSet {
     fn add(&mut self, component: ComponentIx) {
         let at = component.index();
         if at >= self.is_listed.len() {
@@ -89,13 +110,14 @@ impl Owner {
             places: Vec::new(),
             defined_by: Vec::new(),
             applied,
-            changes: Changes {
+            changed: Changed {
                 topology: true,
-                ..Changes::default()
+                ..Changed::default()
             },
+            scratch: Changes::default(),
             view: View::default(),
             rows: 0,
-            stale: Stale::default(),
+            stale: ComponentSet::default(),
             values: Vec::new(),
         }
     }
@@ -120,14 +142,15 @@ impl Owner {
                     }
                 };
                 self.values = values;
+                self.changed.take_in(&mut self.scratch);
                 outcome
             }
             EntryReader::Event(json) => {
                 let mut event: Event =
                     serde_json::from_slice(json).map_err(|_| EntryError::Event)?;
                 event.at = event.at.max(Timestamp::from_micros(self.newest_us));
-                let changes = self.engine.apply(&event)?;
-                self.changes.absorb(changes);
+                let mut changes = self.engine.apply(&event)?;
+                self.changed.take_in(&mut changes);
                 self.note_growth();
                 self.note_agent(&event.kind);
                 Ok(())
@@ -144,10 +167,7 @@ impl Owner {
             return;
         };
         if let Some(host) = self.engine.find(agent).map(|host| host.ix()) {
-            self.changes.absorb(Changes {
-                components: vec![host],
-                ..Changes::default()
-            });
+            self.changed.components.add(host);
         }
     }
 
@@ -173,7 +193,7 @@ impl Owner {
             values,
         };
         self.engine
-            .observe(at, place.slot, &sample, &mut self.changes);
+            .observe(at, place.slot, &sample, &mut self.scratch);
         self.stale.add(place.component);
         Ok(())
     }
@@ -213,14 +233,14 @@ impl Owner {
     /// Notes components that joined.
     fn note_growth(&mut self) {
         let next = u32::try_from(self.rows).unwrap_or(u32::MAX);
-        self.changes.topology |= self.engine.component(ComponentIx(next)).is_some();
+        self.changed.topology |= self.engine.component(ComponentIx(next)).is_some();
     }
 
     /// Lets time go on.
     pub(crate) fn advance(&mut self, at_us: i64) {
         self.newest_us = self.newest_us.max(at_us);
-        let changes = self.engine.advance(Timestamp::from_micros(self.newest_us));
-        self.changes.absorb(changes);
+        let mut changes = self.engine.advance(Timestamp::from_micros(self.newest_us));
+        self.changed.take_in(&mut changes);
     }
 
     /// The next moment at which time alone may change something.
@@ -232,17 +252,17 @@ impl Owner {
     pub(crate) fn replace_topology(&mut self, topology: Topology, at_us: i64) {
         self.newest_us = self.newest_us.max(at_us);
         let at = Timestamp::from_micros(self.newest_us);
-        let changes = self.engine.replace_topology(topology, at);
-        self.changes.absorb(changes);
+        let mut changes = self.engine.replace_topology(topology, at);
+        self.changed.take_in(&mut changes);
         // Every index may mean another component now.
         self.places.clear();
         self.defined_by.clear();
-        self.stale = Stale::default();
+        self.stale = ComponentSet::default();
     }
 
     /// Whether there is something that the last view does not show.
     pub(crate) fn has_changed(&self) -> bool {
-        !self.changes.is_empty()
+        self.changed.topology || self.changed.incident || !self.changed.components.list.is_empty()
     }
 
     /// The state as bytes, and the last entry in it.
@@ -252,25 +272,27 @@ impl Owner {
 
     /// The view of now; rows that did not change are shared with the one before.
     pub(crate) fn view(&mut self, with_values: bool) -> Arc<View> {
-        let changes = std::mem::take(&mut self.changes);
-        if changes.topology {
+        let components = self.changed.components.take();
+        let incident = std::mem::take(&mut self.changed.incident);
+        let topology = std::mem::take(&mut self.changed.topology);
+        if topology {
             let rows = self.engine.components().map(row);
             self.view.set_all(rows);
             self.rows = self.engine.components().count();
-            self.stale = Stale::default();
+            self.stale = ComponentSet::default();
         } else {
             let stale = if with_values {
                 self.stale.take()
             } else {
                 Vec::new()
             };
-            for ix in changes.components.into_iter().chain(stale) {
+            for ix in components.into_iter().chain(stale) {
                 if let Some(component) = self.engine.component(ix) {
                     self.view.set(ix.index(), row(component));
                 }
             }
         }
-        if changes.incident || changes.topology {
+        if incident || topology {
             self.view.incident = self.engine.incident().cloned().map(Arc::new);
         }
         self.view.counts = counts(&self.engine);

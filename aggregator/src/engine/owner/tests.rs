@@ -204,7 +204,7 @@ proptest! {
             owner.view(index % 2 == 0);
         }
         let kept = conditions(&mut owner);
-        owner.changes.topology = true;
+        owner.changed.topology = true;
         prop_assert_eq!(kept, conditions(&mut owner));
     }
 }
