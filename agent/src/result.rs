@@ -68,4 +68,7 @@ pub(crate) struct StoredIncarnation {
     pub(crate) boot_id: String,
     #[prost(sint64, tag = "2")]
     pub(crate) wall_offset_us: i64,
+    /// The position of its first result; its last one is before the first of the next incarnation.
+    #[prost(uint64, tag = "3")]
+    pub(crate) first_position: u64,
 }

@@ -10,24 +10,34 @@
 mod store;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tracing::{info, warn};
+
+use blackstart_proto::limits::TARGETS_MAX;
 
 use crate::config::SpoolLimits;
 use crate::observation::Observation;
 use crate::result::{Incarnation, Numbered};
 pub use store::SpoolError;
-use store::{Cursor, Loaded, Store};
+use store::{Cursor, Lived, Loaded, Store, living};
 
-/// The most results in memory: what a minute of a busy agent gives, and all there is room for while the disk cannot be written.
+/// The most results in memory: what a minute of a busy agent gives, and all there is room for while the disk cannot be
+/// written. Those that are on disk and that everybody has got go sooner.
 const MEMORY_RESULTS_MAX: usize = 4_000;
+
+/// How long a file that could not be written is left alone: a full disk stays full for a while.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
 
 /// How long something new may wait for its way to the disk.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a damaged file is a problem of the agent: long enough to be seen, and it was not for nothing kept.
+const MOVED_TOLD: Duration = Duration::from_secs(3_600);
 
 /// How far the spool is: what uplinks wait on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,7 +66,7 @@ struct Shared {
 struct State {
     limits: SpoolLimits,
     incarnation: Arc<Incarnation>,
-    incarnations: BTreeMap<u64, Arc<Incarnation>>,
+    incarnations: BTreeMap<u64, Lived>,
     next_sequence: u64,
     next_position: u64,
     /// The newest results, without gaps up to `next_position`.
@@ -64,10 +74,20 @@ struct State {
     /// Results before this position are on disk, as far as they are kept.
     written: u64,
     cursors: BTreeMap<String, Cursor>,
-    cursors_changed: bool,
+    /// Counts the changes of the cursors, and how many of them are on disk.
+    cursor_changes: u64,
+    cursor_changes_written: u64,
     dropped_total: u64,
     store: Option<Arc<Store>>,
+    /// Where the file is opened again after it could not be written: redb refuses everything after one error.
+    reopen: Option<PathBuf>,
+    /// The last result of each component and check.
+    latest: BTreeMap<(String, String), Numbered>,
     problem: Option<String>,
+    /// When and why a damaged file was moved aside.
+    moved: Option<(Instant, String)>,
+    /// [`FLUSH_AFTER`], except in tests.
+    flush_after: Duration,
     flush_now: bool,
     stopping: bool,
 }
@@ -89,18 +109,33 @@ impl Spool {
         limits: SpoolLimits,
         incarnation: Incarnation,
     ) -> Result<Self, SpoolError> {
-        let (store, loaded, problem) = match Store::open(folder) {
-            Ok((store, loaded, moved)) => (Some(Arc::new(store)), loaded, moved),
+        Self::open_with(folder, limits, incarnation, FLUSH_AFTER)
+    }
+
+    fn open_with(
+        folder: &Path,
+        limits: SpoolLimits,
+        incarnation: Incarnation,
+        flush_after: Duration,
+    ) -> Result<Self, SpoolError> {
+        let (store, loaded, moved, problem) = match Store::open(folder) {
+            Ok((store, loaded, moved)) => (Some(Arc::new(store)), loaded, moved, None),
             Err(error @ SpoolError::InUse { .. }) => return Err(error),
-            Err(error) => (
-                None,
-                Loaded::default(),
-                Some(format!("no spool on disk: {}", error.one_line())),
-            ),
+            Err(error) => {
+                let problem = format!("no spool on disk: {}", error.one_line());
+                (None, Loaded::default(), None, Some(problem))
+            }
         };
+        if let Some(problem) = moved.as_ref().or(problem.as_ref()) {
+            warn!(%problem, "spool");
+        }
         let incarnation = Arc::new(incarnation);
         let mut incarnations = loaded.incarnations;
-        incarnations.insert(incarnation.id, incarnation.clone());
+        let lived = Lived {
+            incarnation: incarnation.clone(),
+            first_position: loaded.next_position,
+        };
+        incarnations.insert(incarnation.id, lived);
         let state = State {
             limits,
             incarnation,
@@ -110,10 +145,15 @@ impl Spool {
             memory: VecDeque::new(),
             written: loaded.next_position,
             cursors: loaded.cursors,
-            cursors_changed: false,
+            cursor_changes: 0,
+            cursor_changes_written: 0,
             dropped_total: loaded.dropped_total,
             store,
+            reopen: None,
+            latest: BTreeMap::new(),
             problem,
+            moved: moved.map(|told| (Instant::now(), told)),
+            flush_after,
             flush_now: false,
             stopping: false,
         };
@@ -162,6 +202,7 @@ impl Spool {
             };
             state.next_position += 1;
             state.next_sequence += 1;
+            state.note_latest(&numbered);
             state.memory.push_back(numbered);
         }
         state.bound_memory();
@@ -198,14 +239,21 @@ impl Spool {
         }
         let (store, incarnations) = (state.store.clone(), state.incarnations.clone());
         drop(state);
-        let from_disk = store
+        let mut found = store
             .map(|store| store.read(from, first_in_memory, most, &incarnations))
             .unwrap_or_default();
-        if from_disk.is_empty() {
-            self.read(first_in_memory, most)
-        } else {
-            from_disk
+        let state = lock(&self.shared.state);
+        let first = state.memory.front().map(|first| first.position);
+        // Memory may have let go of more meanwhile; then the disk is asked again the next time.
+        if found.is_empty() || first.is_some_and(|first| first <= first_in_memory) {
+            let room = most - found.len();
+            let behind = state
+                .memory
+                .iter()
+                .filter(|result| result.position >= first_in_memory);
+            found.extend(behind.take(room).cloned());
         }
+        found
     }
 
     /// Where an aggregator's stream goes on. An aggregator that has not been met, or has lost its store
@@ -221,7 +269,7 @@ impl Spool {
                     position: 0,
                 };
                 state.cursors.insert(aggregator.to_owned(), cursor);
-                state.cursors_changed = true;
+                state.cursor_changes += 1;
                 0
             }
         }
@@ -236,7 +284,8 @@ impl Spool {
             .filter(|cursor| cursor.position < position)
         {
             cursor.position = position;
-            state.cursors_changed = true;
+            state.cursor_changes += 1;
+            state.trim_memory();
         }
     }
 
@@ -245,25 +294,35 @@ impl Spool {
         let mut state = lock(&self.shared.state);
         let before = state.cursors.len();
         state.cursors.retain(|name, _| aggregators.contains(name));
-        state.cursors_changed |= state.cursors.len() != before;
+        state.cursor_changes += u64::from(state.cursors.len() != before);
         for name in aggregators {
             // An aggregator that was never met holds back what it has not got.
             state.cursors.entry(name.clone()).or_default();
         }
     }
 
-    /// Incarnations with results in the spool, oldest first, this one last.
+    /// Incarnations with results that an aggregator has not acknowledged, oldest first, this one last. Beyond `most` the
+    /// younger ones are left out: what was sent before a break is older.
     #[must_use]
-    pub fn incarnations(&self) -> Vec<u64> {
+    pub fn incarnations(&self, aggregator: &str, most: usize) -> Vec<u64> {
         let state = lock(&self.shared.state);
-        let mut ids: Vec<u64> = state
-            .incarnations
-            .keys()
-            .copied()
-            .filter(|id| *id != state.incarnation.id)
-            .collect();
-        ids.push(state.incarnation.id);
+        let from = state
+            .cursors
+            .get(aggregator)
+            .map_or(0, |cursor| cursor.position)
+            .max(state.first_kept());
+        let own = state.incarnation.id;
+        let mut ids = living(&state.incarnations, from);
+        ids.retain(|id| *id != own);
+        ids.truncate(most.saturating_sub(1));
+        ids.push(own);
         ids
+    }
+
+    /// The last result of each component and check of this process, sorted.
+    #[must_use]
+    pub fn latest(&self) -> Vec<Numbered> {
+        lock(&self.shared.state).latest.values().cloned().collect()
     }
 
     /// This process.
@@ -291,10 +350,15 @@ impl Spool {
             .saturating_sub(position.max(state.first_kept()))
     }
 
-    /// What is wrong with the spool, if anything.
+    /// What is wrong with the spool, if anything. A file that had to be moved aside is told of for [`MOVED_TOLD`].
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        lock(&self.shared.state).problem.clone()
+        let state = lock(&self.shared.state);
+        let moved = || {
+            let (when, told) = state.moved.as_ref()?;
+            (when.elapsed() < MOVED_TOLD).then(|| told.clone())
+        };
+        state.problem.clone().or_else(moved)
     }
 
     /// Writes what is new and ends the writer. Results that come later stay in memory.
@@ -344,6 +408,39 @@ impl State {
         }
     }
 
+    /// Lets go of what is on disk and what every aggregator has got.
+    fn trim_memory(&mut self) {
+        if self.store.is_none() {
+            return;
+        }
+        let until = self
+            .cursors
+            .values()
+            .map(|cursor| cursor.position)
+            .fold(self.written, u64::min);
+        while self
+            .memory
+            .front()
+            .is_some_and(|oldest| oldest.position < until)
+        {
+            self.memory.pop_front();
+        }
+        if self.memory.capacity() > 4 * self.memory.len().max(64) {
+            self.memory.shrink_to(2 * self.memory.len());
+        }
+    }
+
+    fn note_latest(&mut self, result: &Numbered) {
+        let observation = &result.observation;
+        let key = (
+            observation.component.clone(),
+            observation.check.clone().into_owned(),
+        );
+        if self.latest.len() < TARGETS_MAX || self.latest.contains_key(&key) {
+            self.latest.insert(key, result.clone());
+        }
+    }
+
     /// Whether some aggregator has not got the result at this position.
     fn is_missed(&self, position: u64) -> bool {
         self.cursors
@@ -361,7 +458,7 @@ impl State {
     }
 
     fn is_dirty(&self) -> bool {
-        self.written < self.next_position || self.cursors_changed
+        self.written < self.next_position || self.cursor_changes_written < self.cursor_changes
     }
 }
 
@@ -382,7 +479,7 @@ fn write_loop(shared: &Shared) {
             continue;
         }
         let since = *dirty_since.get_or_insert_with(Instant::now);
-        let left = FLUSH_AFTER.saturating_sub(since.elapsed());
+        let left = state.flush_after.saturating_sub(since.elapsed());
         if !state.flush_now && !state.stopping && !left.is_zero() {
             state = shared
                 .wake
@@ -393,27 +490,60 @@ fn write_loop(shared: &Shared) {
         }
         dirty_since = None;
         state.flush_now = false;
-        state = write_once(shared, state);
-        if state.stopping && state.store.is_some() && state.problem.is_some() {
-            // The disk does not take it: the next start has what was written so far.
-            return;
+        if let Some(folder) = state.reopen.clone() {
+            state = reopen(shared, state, &folder);
+        } else {
+            state = write_once(shared, state);
         }
-        if state.problem.is_some() && state.is_dirty() && !state.stopping {
-            // Not again at once: a full disk stays full for a while.
-            state = shared
-                .wake
-                .wait_timeout(state, FLUSH_AFTER)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+        if state.reopen.is_some() {
+            if state.stopping {
+                // The disk does not take it: the next start has what was written so far.
+                return;
+            }
+            let again = Instant::now() + REOPEN_AFTER;
+            while !state.stopping && Instant::now() < again {
+                let left = again.saturating_duration_since(Instant::now());
+                state = shared
+                    .wake
+                    .wait_timeout(state, left)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
         }
     }
+}
+
+/// Opens the file again. What it lacks is still in memory, as far as there is room.
+fn reopen<'a>(
+    shared: &'a Shared,
+    state: MutexGuard<'a, State>,
+    folder: &Path,
+) -> MutexGuard<'a, State> {
+    drop(state);
+    let opened = Store::open(folder);
+    let mut state = lock(&shared.state);
+    match opened {
+        Ok((store, loaded, moved)) => {
+            state.written = state.written.max(loaded.next_position);
+            state.store = Some(Arc::new(store));
+            state.reopen = None;
+            if let Some(told) = moved {
+                state.moved = Some((Instant::now(), told));
+            }
+            // The problem is over with the first write that succeeds.
+        }
+        Err(error) => {
+            state.problem = Some(format!("cannot write the spool: {}", error.one_line()));
+        }
+    }
+    state
 }
 
 fn write_once<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     let Some(store) = state.store.clone() else {
         // In memory only: nothing more can be done for what is new.
         state.written = state.next_position;
-        state.cursors_changed = false;
+        state.cursor_changes_written = state.cursor_changes;
         return state;
     };
     let new: Vec<Numbered> = state
@@ -427,28 +557,46 @@ fn write_once<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> Mutex
         state.cursors.clone(),
         state.keep_from(),
     );
-    let (bytes_max, incarnation, dropped) = (
+    let (bytes_max, incarnations, dropped) = (
         state.limits.bytes_max,
-        state.incarnation.clone(),
+        state.incarnations.clone(),
         state.dropped_total,
     );
-    state.cursors_changed = false;
+    let cursor_changes = state.cursor_changes;
     drop(state);
-    let outcome = store.write(&new, &cursors, &incarnation, keep_from, bytes_max, dropped);
+    let outcome = store.write(&new, &cursors, &incarnations, keep_from, bytes_max, dropped);
     let mut state = lock(&shared.state);
     match outcome {
         Ok(done) => {
             state.written = state.written.max(written);
+            state.cursor_changes_written = cursor_changes;
             state.dropped_total += done.dropped;
-            state.problem = None;
+            if state.problem.take().is_some() {
+                info!("the spool is written again");
+            }
+            // What was dropped is not sent either: it is counted.
+            let first = store.first_position().unwrap_or(written);
+            while state
+                .memory
+                .front()
+                .is_some_and(|oldest| oldest.position < first)
+            {
+                state.memory.pop_front();
+            }
             let own = state.incarnation.id;
+            let living = living(&state.incarnations, first);
             state
                 .incarnations
-                .retain(|id, _| *id == own || done.incarnations.contains(id));
+                .retain(|id, _| *id == own || living.contains(id));
+            state.trim_memory();
         }
         Err(error) => {
-            state.cursors_changed = true;
-            state.problem = Some(format!("cannot write the spool: {}", error.one_line()));
+            let problem = format!("cannot write the spool: {}", error.one_line());
+            warn!(%problem, "spool");
+            state.problem = Some(problem);
+            // The file stays locked until its last reader is done; opening it again is tried until then.
+            state.store = None;
+            state.reopen = Some(store.folder().to_path_buf());
         }
     }
     state

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prost::Message;
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition,
-};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::observation::{Finding, Observation, Status};
 use crate::result::{Incarnation, Numbered, StoredIncarnation, StoredResult};
@@ -97,8 +94,32 @@ fn database(error: impl Into<redb::Error>) -> SpoolError {
 pub(super) struct Loaded {
     pub(super) next_position: u64,
     pub(super) cursors: BTreeMap<String, Cursor>,
-    pub(super) incarnations: BTreeMap<u64, Arc<Incarnation>>,
+    pub(super) incarnations: BTreeMap<u64, Lived>,
     pub(super) dropped_total: u64,
+}
+
+/// An incarnation and where its results begin.
+#[derive(Debug, Clone)]
+pub(super) struct Lived {
+    pub(super) incarnation: Arc<Incarnation>,
+    /// The position of its first result. The results of the next incarnation begin behind its last.
+    pub(super) first_position: u64,
+}
+
+/// The incarnations, oldest first, that may have a result at `from` or behind it.
+pub(super) fn living(incarnations: &BTreeMap<u64, Lived>, from: u64) -> Vec<u64> {
+    let mut order: Vec<(u64, u64)> = incarnations
+        .iter()
+        .map(|(id, lived)| (lived.first_position, *id))
+        .collect();
+    order.sort_unstable();
+    let ends = order.iter().skip(1).map(|(first, _)| *first).chain([NONE]);
+    order
+        .iter()
+        .zip(ends)
+        .filter(|(_, end)| *end > from)
+        .map(|((_, id), _)| *id)
+        .collect()
 }
 
 /// What a write did beside writing.
@@ -106,12 +127,11 @@ pub(super) struct Loaded {
 pub(super) struct Written {
     /// Results that were dropped for want of room and that somebody had not got.
     pub(super) dropped: u64,
-    /// The incarnations that still have results.
-    pub(super) incarnations: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
 pub(super) struct Store {
+    folder: PathBuf,
     database: Database,
     first: AtomicU64,
 }
@@ -131,7 +151,8 @@ impl Store {
                 .set_cache_size(CACHE_BYTES)
                 .create(&path)
         };
-        let attempt = make().map_err(redb::Error::from).and_then(Self::load);
+        let load = |database| Self::load(folder, database);
+        let attempt = make().map_err(redb::Error::from).and_then(load);
         let (opened, moved) = match attempt {
             Ok(opened) => (opened, None),
             Err(redb::Error::DatabaseAlreadyOpen) => {
@@ -154,7 +175,7 @@ impl Store {
                     aside.display()
                 );
                 let made = make().map_err(|error: DatabaseError| database(error))?;
-                (Self::load(made).map_err(database)?, Some(told))
+                (load(made).map_err(database)?, Some(told))
             }
         };
         std::fs::write(&pid_file, format!("{}\n", std::process::id()))
@@ -162,7 +183,7 @@ impl Store {
         Ok((opened.0, opened.1, moved))
     }
 
-    fn load(database: Database) -> Result<(Self, Loaded), redb::Error> {
+    fn load(folder: &Path, database: Database) -> Result<(Self, Loaded), redb::Error> {
         let load = || -> Result<(Loaded, u64), redb::Error> {
             let transaction = database.begin_write()?;
             let mut loaded = Loaded::default();
@@ -198,9 +219,11 @@ impl Store {
                         boot_id: stored.boot_id,
                         wall_offset_us: stored.wall_offset_us,
                     };
-                    loaded
-                        .incarnations
-                        .insert(id.value(), Arc::new(incarnation));
+                    let lived = Lived {
+                        incarnation: Arc::new(incarnation),
+                        first_position: stored.first_position,
+                    };
+                    loaded.incarnations.insert(id.value(), lived);
                 }
             }
             transaction.commit()?;
@@ -209,11 +232,17 @@ impl Store {
         let (loaded, first) = load()?;
         Ok((
             Self {
+                folder: folder.to_path_buf(),
                 database,
                 first: AtomicU64::new(first),
             },
             loaded,
         ))
+    }
+
+    /// Where the file is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The oldest position on disk.
@@ -227,7 +256,7 @@ impl Store {
         from: u64,
         until: u64,
         most: usize,
-        incarnations: &BTreeMap<u64, Arc<Incarnation>>,
+        incarnations: &BTreeMap<u64, Lived>,
     ) -> Vec<Numbered> {
         let read = || -> Result<Vec<Numbered>, redb::Error> {
             let transaction = self.database.begin_read()?;
@@ -252,7 +281,7 @@ impl Store {
         &self,
         new: &[Numbered],
         cursors: &BTreeMap<String, Cursor>,
-        incarnation: &Incarnation,
+        incarnations: &BTreeMap<u64, Lived>,
         keep_from: u64,
         bytes_max: u64,
         dropped_before: u64,
@@ -260,7 +289,6 @@ impl Store {
         let write = || -> Result<(Written, u64), redb::Error> {
             let transaction = self.database.begin_write()?;
             let mut dropped = 0;
-            let mut living = BTreeSet::from([incarnation.id]);
             let first;
             {
                 let mut results = transaction.open_table(RESULTS)?;
@@ -296,22 +324,7 @@ impl Store {
                     .map_or(NONE, |(position, _)| position.value());
                 numbers.insert(BYTES, bytes)?;
                 numbers.insert(DROPPED, dropped_before + dropped)?;
-                let many = transaction.open_table(INCARNATIONS)?.len()? > INCARNATIONS_KEPT;
-                if many {
-                    for entry in results.iter()? {
-                        living.extend(
-                            StoredResult::decode(entry?.1.value())
-                                .ok()
-                                .map(|stored| stored.incarnation),
-                        );
-                    }
-                }
-                Self::keep_incarnations(
-                    &transaction,
-                    incarnation,
-                    &mut living,
-                    many || results.is_empty()?,
-                )?;
+                Self::keep_incarnations(&transaction, incarnations, first)?;
                 let mut table = transaction.open_table(CURSORS)?;
                 table.retain(|name, _| cursors.contains_key(name))?;
                 for (name, cursor) in cursors {
@@ -322,44 +335,35 @@ impl Store {
                 }
             }
             transaction.commit()?;
-            Ok((
-                Written {
-                    dropped,
-                    incarnations: living,
-                },
-                first,
-            ))
+            Ok((Written { dropped }, first))
         };
         let (written, first) = write().map_err(database)?;
         self.first.store(first, Ordering::Relaxed);
         Ok(written)
     }
 
-    /// Notes this incarnation; with `only_living`, forgets the others that have no result any more.
+    /// Notes the incarnations that have results from `first` on, and forgets the others.
     fn keep_incarnations(
         transaction: &redb::WriteTransaction,
-        own: &Incarnation,
-        living: &mut BTreeSet<u64>,
-        only_living: bool,
+        incarnations: &BTreeMap<u64, Lived>,
+        first: u64,
     ) -> Result<(), redb::Error> {
+        let living: BTreeSet<u64> = living(incarnations, first).into_iter().collect();
         let mut table = transaction.open_table(INCARNATIONS)?;
-        let stored = StoredIncarnation {
-            boot_id: own.boot_id.clone(),
-            wall_offset_us: own.wall_offset_us,
-        };
-        table.insert(own.id, stored.encode_to_vec().as_slice())?;
-        if only_living {
-            table.retain(|id, _| living.contains(&id))?;
-        }
-        for entry in table.iter()? {
-            living.insert(entry?.0.value());
+        table.retain(|id, _| living.contains(&id))?;
+        for (id, lived) in incarnations.iter().filter(|(id, _)| living.contains(id)) {
+            if table.get(id)?.is_none() {
+                let stored = StoredIncarnation {
+                    boot_id: lived.incarnation.boot_id.clone(),
+                    wall_offset_us: lived.incarnation.wall_offset_us,
+                    first_position: lived.first_position,
+                };
+                table.insert(id, stored.encode_to_vec().as_slice())?;
+            }
         }
         Ok(())
     }
 }
-
-/// Beyond so many incarnations the file is looked through for those that still have results.
-const INCARNATIONS_KEPT: u64 = 16;
 
 /// A disk that is full, read-only or not ours says nothing against the file.
 fn is_no_fault_of_the_file(error: &std::io::Error) -> bool {
@@ -407,7 +411,7 @@ fn stored(result: &Numbered) -> StoredResult {
 fn numbered(
     position: u64,
     stored: StoredResult,
-    incarnations: &BTreeMap<u64, Arc<Incarnation>>,
+    incarnations: &BTreeMap<u64, Lived>,
 ) -> Option<Numbered> {
     let status = STATUSES
         .get(stored.status as usize)
@@ -421,7 +425,7 @@ fn numbered(
         .collect();
     Some(Numbered {
         position,
-        incarnation: incarnations.get(&stored.incarnation)?.clone(),
+        incarnation: incarnations.get(&stored.incarnation)?.incarnation.clone(),
         sequence: stored.sequence,
         sampled_boottime_us: stored.sampled_boottime_us,
         ttl_ms: stored.ttl_ms,

@@ -1,5 +1,6 @@
 //! What survives, what is bounded, and what is never used twice.
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -55,7 +56,7 @@ fn results_survive_a_restart_under_their_numbers() {
     spool.push(result(3), 30, 1_000, false);
     assert_eq!(
         names(&spool.read(spool.cursor("a", "x"), 10)),
-        [("c1", 1, 1), ("c2", 1, 2)]
+        [("c1", 1, 1), ("c2", 1, 2), ("c3", 2, 1)]
     );
     assert_eq!(names(&spool.read(2, 10)), [("c3", 2, 1)]);
     let first = &spool.read(0, 1)[0];
@@ -169,4 +170,172 @@ fn without_a_disk_the_spool_works_in_memory_within_its_bound() {
         spool.push(result(n), 0, 1_000, false);
     }
     assert_eq!(spool.read(0, usize::MAX).len(), MEMORY_RESULTS_MAX);
+}
+
+#[test]
+fn incarnations_are_named_oldest_first_and_only_while_somebody_lacks_something_of_them() {
+    let folder = TempDir::new().unwrap();
+    // Their numbers say nothing of their age.
+    for id in [90, 10, 50] {
+        let spool = open(&folder, id);
+        spool.keep_cursors(&["a".to_owned()]);
+        spool.push(result(1), 0, 1_000, false);
+        spool.push(result(2), 0, 1_000, false);
+    }
+    let spool = open(&folder, 20);
+    assert_eq!(spool.cursor("a", "x"), 0);
+    assert_eq!(spool.incarnations("a", 64), [90, 10, 50, 20]);
+    assert_eq!(spool.incarnations("a", 2), [90, 20]);
+    spool.acknowledge("a", 3);
+    assert_eq!(spool.incarnations("a", 64), [10, 50, 20]);
+    spool.acknowledge("a", 6);
+    assert_eq!(spool.incarnations("a", 64), [20]);
+}
+
+#[test]
+fn memory_lets_go_of_what_everybody_has_and_the_last_results_stay_at_hand() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(&folder, 1);
+    spool.keep_cursors(&["a".to_owned()]);
+    assert_eq!(spool.cursor("a", "x"), 0);
+    for n in 0..100 {
+        spool.push(result(n % 2), n as u64, 1_000, false);
+    }
+    flush(&spool);
+    assert_eq!(lock(&spool.shared.state).memory.len(), 100);
+    spool.acknowledge("a", 99);
+    assert_eq!(lock(&spool.shared.state).memory.len(), 1);
+    let sampled: Vec<u64> = spool
+        .latest()
+        .iter()
+        .map(|result| result.sampled_boottime_us)
+        .collect();
+    assert_eq!(sampled, [98, 99]);
+}
+
+/// Writes what is new, and waits until it is written.
+fn flush(spool: &Spool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut state = lock(&spool.shared.state);
+        if !state.is_dirty() {
+            // Not left over for what comes next.
+            state.flush_now = false;
+            return;
+        }
+        state.flush_now = true;
+        drop(state);
+        spool.shared.wake.notify_one();
+        assert!(Instant::now() < until, "it is not written");
+        std::thread::yield_now();
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Push(usize),
+    Acknowledge(usize),
+    Flush,
+    Restart,
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (1_usize..12).prop_map(Step::Push),
+        2 => (0_usize..15).prop_map(Step::Acknowledge),
+        2 => Just(Step::Flush),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..25)
+}
+
+/// Nothing is written but what the test asks for, so that a copy of the file is what a power cut leaves.
+fn quiet(folder: &Path, id: u64) -> Spool {
+    let limits = SpoolLimits {
+        bytes_max: 1_500,
+        ring_results: 3,
+    };
+    let never = Duration::from_secs(3_600);
+    let spool = Spool::open_with(folder, limits, incarnation(id), never).unwrap();
+    spool.keep_cursors(&["a".to_owned()]);
+    spool
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Whatever happens: what was written and not acknowledged is there in its order or counted as dropped, within the
+    /// bound, and no number ever names two results.
+    #[test]
+    fn nothing_is_lost_uncounted_and_no_number_is_used_twice(steps in steps()) {
+        let mut folder = TempDir::new().unwrap();
+        let mut id = 1;
+        let mut spool = quiet(folder.path(), id);
+        let mut numbers: BTreeMap<(u64, u64), String> = BTreeMap::new();
+        let mut waiting: VecDeque<String> = VecDeque::new();
+        let mut dropped = 0;
+        let mut on_disk = (waiting.clone(), dropped);
+        flush(&spool);
+        for (at, step) in steps.into_iter().enumerate() {
+            let flushed = match step {
+                Step::Push(count) => {
+                    for n in 0..count {
+                        let pushed = result(at * 100 + n);
+                        waiting.push_back(pushed[0].component.clone());
+                        spool.push(pushed, 0, 1_000, false);
+                    }
+                    false
+                }
+                Step::Acknowledge(count) => {
+                    let read = spool.read(spool.cursor("a", "x"), count);
+                    if let Some(last) = read.last() {
+                        spool.acknowledge("a", last.position + 1);
+                        waiting.drain(..read.len());
+                    }
+                    false
+                }
+                Step::Flush => {
+                    flush(&spool);
+                    true
+                }
+                Step::Restart => {
+                    drop(spool);
+                    id += 1;
+                    spool = quiet(folder.path(), id);
+                    flush(&spool);
+                    true
+                }
+                Step::Crash => {
+                    let after = TempDir::new().unwrap();
+                    std::fs::copy(folder.path().join("spool.redb"), after.path().join("spool.redb")).unwrap();
+                    drop(spool);
+                    folder = after;
+                    id += 1;
+                    spool = quiet(folder.path(), id);
+                    (waiting, dropped) = on_disk.clone();
+                    flush(&spool);
+                    true
+                }
+            };
+            let read = spool.read(spool.cursor("a", "x"), usize::MAX);
+            for result in &read {
+                let name = numbers
+                    .entry((result.incarnation.id, result.sequence))
+                    .or_insert_with(|| result.observation.component.clone());
+                prop_assert_eq!(&*name, &result.observation.component);
+            }
+            let lost = spool.dropped_total() - dropped;
+            prop_assert_eq!(read.len() as u64 + lost, waiting.len() as u64);
+            waiting.drain(..usize::try_from(lost).unwrap());
+            prop_assert!(read.iter().map(|result| &result.observation.component).eq(&waiting));
+            dropped += lost;
+            if flushed {
+                prop_assert!(waiting.len() < 60, "{} in 1,500 bytes", waiting.len());
+                flush(&spool);
+                on_disk = (waiting.clone(), dropped);
+            }
+        }
+    }
 }

@@ -85,9 +85,6 @@ pub(super) async fn run(
 
 fn hello(name: &str, source: &Source) -> Hello {
     let incarnation = source.spool.incarnation();
-    let mut spooled = source.spool.incarnations();
-    let surplus = spooled.len().saturating_sub(INCARNATIONS_MAX);
-    spooled.drain(..surplus);
     let facts = source.facts.borrow();
     Hello {
         protocol_min: *source.versions.start(),
@@ -98,7 +95,7 @@ fn hello(name: &str, source: &Source) -> Hello {
         incarnation: incarnation.id,
         uptime_ms: u64::try_from(clock::boottime().as_millis()).unwrap_or(u64::MAX),
         clean_shutdown: facts.clean_shutdown,
-        spooled_incarnations: spooled,
+        spooled_incarnations: source.spool.incarnations(name, INCARNATIONS_MAX),
         dropped_total: source.spool.dropped_total(),
         sent_boottime_us: clock::boottime_us(),
         sent_wall_us: clock::wall_us(),
