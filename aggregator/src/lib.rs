@@ -9,6 +9,7 @@
 
 mod admission;
 mod agents;
+mod assembly;
 mod blocking;
 mod claims;
 mod clock;

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** an acknowledgement says only what the journal holds.
 
+mod end;
 pub(crate) mod handshake;
 pub(crate) mod shared;
 pub(crate) mod targets;
@@ -23,12 +24,12 @@ use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
+pub(crate) use self::end::End;
 use self::handshake::Greeting;
 use self::shared::{SessionHandle, Shared, Why};
 use self::targets::Targets;
 use crate::dating::Offsets;
 use crate::entry::ResultsHead;
-use crate::ingest::Closed;
 use crate::journal::writer::JournalProgress;
 use crate::sequences::HostSequences;
 use crate::wire::batch::Batch;
@@ -197,56 +198,6 @@ impl Session {
             End::Gone | End::Silent | End::Superseded => None,
         };
         self.phase = Phase::Ended(status);
-    }
-}
-
-/// Why a session ends.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum End {
-    #[error("the agent closed it")]
-    Gone,
-    #[error("nothing was heard for {} s", SILENCE_MAX.as_secs())]
-    Silent,
-    #[error("a newer stream of this host took its place")]
-    Superseded,
-    #[error("to come back in {retry_after:?}: {reason}")]
-    Wait {
-        retry_after: Duration,
-        reason: String,
-    },
-    #[error("refused: {reason}")]
-    Refused { kind: RefusalKind, reason: String },
-    #[error("broken: {}", .0.message())]
-    Failed(tonic::Status),
-}
-
-impl End {
-    /// What of it is shown beside the agent.
-    fn problem(&self) -> String {
-        match self {
-            Self::Refused { reason, .. } => reason.clone(),
-            // With a source it is the connection that broke, and not what was said on it.
-            Self::Failed(status) if std::error::Error::source(status).is_none() => {
-                status.message().to_owned()
-            }
-            Self::Silent => self.to_string(),
-            Self::Failed(_) | Self::Gone | Self::Superseded | Self::Wait { .. } => String::new(),
-        }
-    }
-}
-
-impl From<Invalid> for End {
-    fn from(invalid: Invalid) -> Self {
-        Self::Refused {
-            kind: RefusalKind::Invalid,
-            reason: invalid.to_string(),
-        }
-    }
-}
-
-impl From<Closed> for End {
-    fn from(_: Closed) -> Self {
-        Self::Gone
     }
 }
 

@@ -14,13 +14,11 @@ pub(crate) async fn run(connection: &Connection, format: Format) -> Exit {
         Ok(client) => client,
         Err(error) => return error.show(),
     };
-    let status = match client
-        .status(StatusRequest {
-            problems_only: true,
-        })
-        .await
-    {
-        Ok(answer) => answer.into_inner(),
+    let request = StatusRequest {
+        problems_only: true,
+    };
+    let status = match client::answer(client.status(request)).await {
+        Ok(status) => status,
         Err(status) => return client::answered(connection, &status).show(),
     };
     if format == Format::Json {

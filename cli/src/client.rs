@@ -1,17 +1,24 @@
 //! The way to the aggregator, and what to say when there is none.
 
+use std::future::Future;
+use std::time::Duration;
+
 use blackstart_config::nearest;
 use blackstart_proto::limits::MESSAGE_BYTES_MAX;
 use blackstart_proto::transport::{ClientTls, HostPort, Timeouts, TlsFiles, connect};
 use blackstart_proto::v1::TopologyRequest;
 use blackstart_proto::v1::operator_service_client::OperatorServiceClient;
 use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
 
 use crate::Connection;
 use crate::exit::Exit;
 
 /// The picture of a large fleet is larger than what agents may send.
 const PICTURE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How long an answer may take: it comes from memory, so only a sick aggregator or path needs longer.
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// What an operator asks with.
 pub(crate) type Client = OperatorServiceClient<Channel>;
@@ -102,12 +109,21 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Waits for an answer, no longer than [`ANSWER_MAX`].
+pub(crate) async fn answer<T>(
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Status> {
+    match tokio::time::timeout(ANSWER_MAX, call).await {
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded("no answer in time")),
+    }
+}
+
 /// The component whose id is nearest to one that does not exist, as a hint.
 pub(crate) async fn did_you_mean(client: &mut Client, id: &str) -> String {
-    let Ok(answer) = client.topology(TopologyRequest {}).await else {
+    let Ok(topology) = answer(client.topology(TopologyRequest {})).await else {
         return String::new();
     };
-    let topology = answer.into_inner();
     let ids = topology
         .components
         .iter()
@@ -116,16 +132,18 @@ pub(crate) async fn did_you_mean(client: &mut Client, id: &str) -> String {
 }
 
 /// What the aggregator said instead of an answer.
-pub(crate) fn answered(connection: &Connection, status: &tonic::Status) -> ClientError {
+pub(crate) fn answered(connection: &Connection, status: &Status) -> ClientError {
     let address = connection.aggregator.to_string();
     match status.code() {
-        tonic::Code::Unavailable => ClientError::Unreachable(format!(
+        Code::DeadlineExceeded => ClientError::Unreachable(format!(
+            "the aggregator at {address} accepts and does not answer within {} s",
+            ANSWER_MAX.as_secs()
+        )),
+        Code::Unavailable => ClientError::Unreachable(format!(
             "the aggregator at {address} went away: {}",
             status.message()
         )),
-        tonic::Code::NotFound | tonic::Code::InvalidArgument => {
-            ClientError::Usage(status.message().to_owned())
-        }
+        Code::NotFound | Code::InvalidArgument => ClientError::Usage(status.message().to_owned()),
         _ => ClientError::Answer {
             address,
             message: format!("{} ({})", status.message(), status.code()),

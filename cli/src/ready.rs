@@ -14,9 +14,6 @@ use crate::{Connection, Format, client, json};
 /// How often a waiting command asks again. The answer comes from memory and costs the aggregator microseconds.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// How long one answer may take where nobody asked to wait.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The components; all must be ready.
@@ -37,11 +34,12 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) async fn run(connection: &Connection, arguments: &Arguments, format: Format) -> Exit {
     let deadline = Instant::now() + arguments.timeout;
     let mut client = None;
+    let mut told = String::new();
     loop {
         let limit = if arguments.wait {
             deadline
         } else {
-            Instant::now() + ANSWER_MAX
+            Instant::now() + client::ANSWER_MAX
         };
         let outcome =
             match timeout_at(limit, ask(connection, &mut client, &arguments.components)).await {
@@ -71,11 +69,42 @@ pub(crate) async fn run(connection: &Connection, arguments: &Arguments, format: 
             }
             Err(error) if last || matches!(error, ClientError::Usage(_)) => return error.show(),
             // Not ready, or nobody there yet: boot scripts start before the aggregator does.
-            Ok(_) => {}
-            Err(_) => client = None,
+            Ok(answer) => tell(&mut told, waiting_for(&answer)),
+            Err(error) => {
+                client = None;
+                tell(&mut told, error.to_string());
+            }
         }
         sleep_until(deadline.min(Instant::now() + ASK_AGAIN)).await;
     }
+}
+
+/// Says on standard error what is waited for, once for each state: a boot that stands still says why.
+fn tell(told: &mut String, state: String) {
+    if *told != state {
+        // The first line is enough: what follows is advice for somebody who did not ask to wait.
+        let line = state.lines().next().unwrap_or_default();
+        eprintln!("blackstart: waiting: {line}");
+        *told = state;
+    }
+}
+
+/// What is not ready yet, and its conditions.
+fn waiting_for(answer: &ReadyResponse) -> String {
+    let not_ready = answer
+        .components
+        .iter()
+        .filter(|component| !component.ready);
+    let shown: Vec<String> = not_ready
+        .map(|component| match component.known {
+            true => {
+                let condition = json::condition(component.condition).as_str();
+                format!("{} is {condition}", component.component)
+            }
+            false => format!("{} is not known yet", component.component),
+        })
+        .collect();
+    shown.join(", ")
 }
 
 async fn ask(

@@ -27,8 +27,8 @@ pub(crate) async fn run(connection: &Connection, arguments: &Arguments, format: 
         let request = WatchStatusRequest {
             problems_only: arguments.problems,
         };
-        let mut stream = match client.watch_status(request).await {
-            Ok(answer) => answer.into_inner(),
+        let mut stream = match client::answer(client.watch_status(request)).await {
+            Ok(stream) => stream,
             Err(status) => return client::answered(connection, &status).show(),
         };
         loop {
@@ -46,14 +46,11 @@ pub(crate) async fn run(connection: &Connection, arguments: &Arguments, format: 
             }
         }
     }
-    match client
-        .status(StatusRequest {
-            problems_only: arguments.problems,
-        })
-        .await
-    {
-        Ok(answer) => {
-            let status = answer.into_inner();
+    let request = StatusRequest {
+        problems_only: arguments.problems,
+    };
+    match client::answer(client.status(request)).await {
+        Ok(status) => {
             let exit = if all_well(&status) {
                 Exit::Yes
             } else {

@@ -69,8 +69,8 @@ async fn show(connection: &Connection, format: Format) -> Exit {
         Ok(client) => client,
         Err(error) => return error.show(),
     };
-    let topology = match client.topology(TopologyRequest {}).await {
-        Ok(answer) => answer.into_inner(),
+    let topology = match client::answer(client.topology(TopologyRequest {})).await {
+        Ok(topology) => topology,
         Err(status) => return client::answered(connection, &status).show(),
     };
     if format == Format::Json {

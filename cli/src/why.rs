@@ -14,15 +14,13 @@ pub(crate) async fn run(connection: &Connection, component: &str, format: Format
         Ok(client) => client,
         Err(error) => return error.show(),
     };
-    match client
-        .why(WhyRequest {
-            component: component.to_owned(),
-        })
-        .await
-    {
-        Ok(answer) => write(&match format {
-            Format::Json => json::line(&object(&answer.into_inner())),
-            _ => text(&answer.into_inner(), now_us(), size().0),
+    let request = WhyRequest {
+        component: component.to_owned(),
+    };
+    match client::answer(client.why(request)).await {
+        Ok(why) => write(&match format {
+            Format::Json => json::line(&object(&why)),
+            _ => text(&why, now_us(), size().0),
         }),
         Err(status) if status.code() == tonic::Code::NotFound => {
             let hint = client::did_you_mean(&mut client, component).await;

@@ -1,13 +1,16 @@
-//! Blackstart's automation: `cargo xtask ci`, `cargo xtask test`, `cargo xtask tidy`.
+//! Blackstart's automation: `cargo xtask ci`, `test`, `tidy`, `docs`, `bench`.
 //!
 //! `ci` is what `.ci/run` calls: formatting, lints, documentation, tidiness, dependencies, then `test`,
 //! which is the README's test command. Each step runs even when an earlier one has failed,
 //! so that one run shows everything; the exit code is 1 when any did.
 
+mod bench;
+mod docs;
 mod packages;
 mod steps;
 mod tidy;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,12 +20,17 @@ fn main() -> ExitCode {
         ["ci"] => steps::ci(),
         ["test"] => steps::test(),
         ["tidy"] => tidy::check_tree(),
+        ["docs"] => docs::docs(docs::Mode::Write),
+        ["docs", "--check"] => docs::docs(docs::Mode::Check),
+        ["bench", rest @ ..] => bench::bench(rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask ci | test | tidy\n\
-                 \n  ci    everything that must pass before a change lands\
-                 \n  test  installs the servers that the tests need, then runs every test\
-                 \n  tidy  the rules of the house that no compiler checks"
+                "usage: cargo xtask ci | test | tidy | docs | bench\n\
+                 \n  ci     everything that must pass before a change lands\
+                 \n  test   installs the servers that the tests need, then runs every test\
+                 \n  tidy   the rules of the house that no compiler checks\
+                 \n  docs   writes docs/probes/ from the probes' comments; --check: is it up to date?\
+                 \n  bench  measures the programs: [--profile NAME] [--short] [ROW…]"
             );
             return ExitCode::from(2);
         }
@@ -34,4 +42,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_path_buf()
+}
+
+/// The folder that cargo builds into: this program is in a folder of its own below it.
+fn target() -> PathBuf {
+    std::env::current_exe()
+        .ok()
+        .and_then(|own| own.ancestors().nth(2).map(Path::to_path_buf))
+        .unwrap_or_else(|| root().join("target"))
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{packages, tidy};
+use crate::{docs, packages, tidy};
 
 /// Crates that must not enter the tree: a second TLS provider, or one that needs a system library.
 const UNWANTED: [&str; 3] = ["aws-lc-sys", "openssl-sys", "native-tls"];
@@ -32,7 +32,7 @@ type NamedStep<'a> = (&'a str, &'a dyn Fn() -> Result<(), StepError>);
 
 /// Everything that must pass before a change lands.
 pub(crate) fn ci() -> Result<(), StepError> {
-    let docs = || {
+    let rustdoc = || {
         run_with(
             "cargo",
             &["doc", "--workspace", "--no-deps"],
@@ -56,7 +56,8 @@ pub(crate) fn ci() -> Result<(), StepError> {
                 ],
             )
         }),
-        ("documentation", &docs),
+        ("documentation", &rustdoc),
+        ("pages", &|| docs::docs(docs::Mode::Check)),
         ("tests", &test),
     ])
 }

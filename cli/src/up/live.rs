@@ -26,13 +26,11 @@ pub(super) async fn show(address: &HostPort, places: &str, format: Format) -> Ex
         Ok(client) => client,
         Err(error) => return error.show(),
     };
-    let mut stream = match client
-        .watch_status(WatchStatusRequest {
-            problems_only: false,
-        })
-        .await
-    {
-        Ok(answer) => answer.into_inner(),
+    let request = WatchStatusRequest {
+        problems_only: false,
+    };
+    let mut stream = match client::answer(client.watch_status(request)).await {
+        Ok(stream) => stream,
         Err(status) => {
             eprintln!("blackstart: the aggregator does not answer: {status}");
             return Exit::CannotSay;
