@@ -4,7 +4,8 @@
 //! that changes (another time to live, other values) is another series; a row never changes. New
 //! rows go to the disk in the same transaction as the first entry that names them, or before it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The most series of one vantage. Ten thousand targets with four definitions each; without a
@@ -17,13 +18,13 @@ pub(crate) struct Series {
     /// The component that is asked.
     pub(crate) component: Box<str>,
     /// The check.
-    pub(crate) check: Box<str>,
+    pub(crate) check: Arc<str>,
     /// The host of the agent that asks.
-    pub(crate) vantage: Box<str>,
+    pub(crate) vantage: Arc<str>,
     /// How long a result holds, in milliseconds.
     pub(crate) ttl_ms: u32,
     /// The names of the values, in their order.
-    pub(crate) value_names: Vec<String>,
+    pub(crate) value_names: Arc<[String]>,
 }
 
 /// A vantage has defined too much.
@@ -43,7 +44,10 @@ pub(crate) struct SeriesTable {
 struct Inner {
     by_id: Vec<Arc<Series>>,
     ids: HashMap<Arc<Series>, u32>,
-    per_vantage: HashMap<Box<str>, u32>,
+    per_vantage: HashMap<Arc<str>, u32>,
+    /// Each check, vantage and list of names once: a fleet has many series and few of these.
+    words: HashSet<Arc<str>>,
+    lists: HashSet<Arc<[String]>>,
     stored: usize,
 }
 
@@ -54,7 +58,7 @@ impl SeriesTable {
         {
             let mut inner = table.write();
             for series in rows {
-                inner.push(Arc::new(series));
+                inner.push(series);
             }
             inner.stored = inner.by_id.len();
         }
@@ -74,7 +78,7 @@ impl SeriesTable {
         if count.unwrap_or(0) >= SERIES_PER_VANTAGE_MAX {
             return Err(TooManySeries);
         }
-        Ok(inner.push(Arc::new(series)))
+        Ok(inner.push(series))
     }
 
     /// The series with this id.
@@ -114,7 +118,11 @@ impl SeriesTable {
 }
 
 impl Inner {
-    fn push(&mut self, series: Arc<Series>) -> u32 {
+    fn push(&mut self, mut series: Series) -> u32 {
+        series.check = shared(&mut self.words, series.check);
+        series.vantage = shared(&mut self.words, series.vantage);
+        series.value_names = shared(&mut self.lists, series.value_names);
+        let series = Arc::new(series);
         // At most SERIES_PER_VANTAGE_MAX of each vantage: four billion need 100,000 full ones.
         let id = u32::try_from(self.by_id.len()).unwrap_or(u32::MAX);
         *self.per_vantage.entry(series.vantage.clone()).or_default() += 1;
@@ -122,6 +130,15 @@ impl Inner {
         self.by_id.push(series);
         id
     }
+}
+
+/// The one of these that is equal to `new`, which becomes one of them if there is none.
+fn shared<T: Eq + Hash + Clone>(known: &mut HashSet<T>, new: T) -> T {
+    if let Some(known) = known.get(&new) {
+        return known.clone();
+    }
+    known.insert(new.clone());
+    new
 }
 
 #[cfg(test)]
@@ -134,7 +151,7 @@ mod tests {
             check: "tcp.connect".into(),
             vantage: "web-1".into(),
             ttl_ms,
-            value_names: vec!["rtt_ms".to_owned()],
+            value_names: Arc::new(["rtt_ms".to_owned()]),
         }
     }
 

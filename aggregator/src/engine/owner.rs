@@ -3,6 +3,7 @@
 //! No clock and no channel in here: a restart drives it with the journal's entries, the thread
 //! with what comes, a test with either.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,27 @@ pub(crate) struct Owner {
     /// Components with results since their row was made: their values are not in the view yet.
     stale: ComponentSet,
     values: Vec<f64>,
+    names: ValueNames,
+}
+
+/// The names of values as views show them, `check/name`: each stands in memory once, however many components have it.
+#[derive(Debug, Default)]
+struct ValueNames {
+    known: HashSet<Arc<str>>,
+    scratch: String,
+}
+
+impl ValueNames {
+    fn of(&mut self, check: &str, name: &str) -> Arc<str> {
+        self.scratch.clear();
+        self.scratch.extend([check, "/", name]);
+        if let Some(known) = self.known.get(self.scratch.as_str()) {
+            return known.clone();
+        }
+        let new: Arc<str> = self.scratch.as_str().into();
+        self.known.insert(new.clone());
+        new
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +141,7 @@ impl Owner {
             rows: 0,
             stale: ComponentSet::default(),
             values: Vec::new(),
+            names: ValueNames::default(),
         }
     }
 
@@ -276,7 +299,10 @@ impl Owner {
         let incident = std::mem::take(&mut self.changed.incident);
         let topology = std::mem::take(&mut self.changed.topology);
         if topology {
-            let rows = self.engine.components().map(row);
+            let rows = self
+                .engine
+                .components()
+                .map(|component| row(component, &mut self.names));
             self.view.set_all(rows);
             self.rows = self.engine.components().count();
             self.stale = ComponentSet::default();
@@ -288,7 +314,7 @@ impl Owner {
             };
             for ix in components.into_iter().chain(stale) {
                 if let Some(component) = self.engine.component(ix) {
-                    self.view.set(ix.index(), row(component));
+                    self.view.set(ix.index(), row(component, &mut self.names));
                 }
             }
         }
@@ -301,20 +327,23 @@ impl Owner {
     }
 
     /// Why a component has its condition.
-    pub(crate) fn why(&self, component: &str) -> Option<WhyAnswer> {
+    pub(crate) fn why(&mut self, component: &str) -> Option<WhyAnswer> {
         let explanation = self.engine.why(component)?;
+        let mut names = std::mem::take(&mut self.names);
         let steps = explanation.steps.into_iter().filter_map(|step| {
             Some(WhyStep {
                 depth: step.depth,
-                component: row(self.engine.component(step.component)?),
+                component: row(self.engine.component(step.component)?, &mut names),
                 rule: step.rule,
                 evidence: step.evidence,
                 needs: self.needs(step.needs),
             })
         });
-        Some(WhyAnswer {
+        let answer = WhyAnswer {
             steps: steps.collect(),
-        })
+        };
+        self.names = names;
+        Some(answer)
     }
 
     /// The topology in force.
@@ -362,10 +391,10 @@ fn counts(engine: &Engine) -> Counts {
     }
 }
 
-fn row(component: ComponentRef<'_>) -> ComponentRow {
-    let mut values: Vec<_> = component
+fn row(component: ComponentRef<'_>, names: &mut ValueNames) -> ComponentRow {
+    let mut values: Box<[_]> = component
         .values()
-        .map(|(check, name, value)| (format!("{check}/{name}"), value))
+        .map(|(check, name, value)| (names.of(check, name), value))
         .collect();
     values.sort_by(|a, b| a.0.cmp(&b.0));
     let declared = component.declared();
@@ -373,11 +402,11 @@ fn row(component: ComponentRef<'_>) -> ComponentRow {
         id: declared.id.clone(),
         kind: component.kind().as_str(),
         condition: component.condition(),
-        reason: component.reason(),
+        reason: component.reason().into(),
         since_us: component.since().as_micros(),
         class: declared.class.clone(),
         provenance: component.provenance().as_str(),
-        container: component.container().map(str::to_owned),
+        container: component.container().map(Into::into),
         progress: component.progress(),
         values,
         maintenance_until_us: component.maintenance_until().map(Timestamp::as_micros),

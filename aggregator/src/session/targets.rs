@@ -4,6 +4,8 @@
 //! entry must make sense where it stands in the journal, though: behind a gap, a duplicate that
 //! was skipped or a result that came late, the detail is written out.
 
+use std::sync::Arc;
+
 use blackstart_proto::limits::DETAIL_BYTES_MAX;
 use bytes::Bytes;
 
@@ -19,7 +21,7 @@ const RESULT_BYTES_MAX: usize = 32;
 /// What the targets of one stream stand for.
 #[derive(Debug)]
 pub(crate) struct Targets {
-    vantage: Box<str>,
+    vantage: Arc<str>,
     by_number: Vec<Option<Target>>,
 }
 
@@ -56,7 +58,7 @@ impl Targets {
             check: definition.check.into(),
             vantage: self.vantage.clone(),
             ttl_ms: definition.ttl_ms,
-            value_names: definition.value_names,
+            value_names: definition.value_names.into(),
         })?;
         if number >= self.by_number.len() {
             self.by_number.resize_with(number + 1, || None);

@@ -53,7 +53,7 @@ pub(crate) fn readiness(view: &View, component: String) -> v1::ComponentReadines
             ready: row.condition.is_there(),
             known: true,
             condition: condition_code(row.condition),
-            reason: row.reason.clone(),
+            reason: row.reason.to_string(),
             component,
         },
         None => v1::ComponentReadiness {
@@ -120,13 +120,17 @@ impl From<&ComponentRow> for v1::ComponentState {
             id: row.id.to_string(),
             kind: row.kind.to_owned(),
             condition: condition_code(row.condition),
-            reason: row.reason.clone(),
+            reason: row.reason.to_string(),
             since_us: row.since_us,
             class: row.class.to_string(),
             provenance: row.provenance.to_owned(),
-            container: row.container.clone().unwrap_or_default(),
+            container: row.container.as_deref().unwrap_or_default().to_owned(),
             progress: row.progress.map(f64::from),
-            values: row.values.iter().cloned().collect(),
+            values: row
+                .values
+                .iter()
+                .map(|(name, value)| (name.to_string(), *value))
+                .collect(),
             maintenance_until_us: row.maintenance_until_us,
         }
     }

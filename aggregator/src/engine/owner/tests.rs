@@ -35,7 +35,7 @@ fn series() -> Arc<SeriesTable> {
                 check: "tcp.connect".into(),
                 vantage: vantage.into(),
                 ttl_ms: 30_000,
-                value_names: vec!["rtt_ms".to_owned()],
+                value_names: Arc::new(["rtt_ms".to_owned()]),
             };
             table.intern(series).unwrap();
         }
