@@ -155,7 +155,7 @@ pub(super) async fn open(
         seen.broken = Some(ended.to_string());
     }
     seen.blocked = session.blocked.take();
-    session.close().await;
+    session.close(seen.blocked.is_some()).await;
     Attempt::Session(Box::new(seen))
 }
 
@@ -397,8 +397,9 @@ impl Session {
         }
     }
 
-    /// Says goodbye; a server that does not answer has been told.
-    async fn close(mut self) {
+    /// Says goodbye; a server that does not answer has been told. One that has blocked the connection reads it no
+    /// more, and is not waited for.
+    async fn close(mut self, is_blocked: bool) {
         let close = connection::Close {
             reply_code: 200,
             reply_text: "goodbye".into(),
@@ -406,7 +407,7 @@ impl Session {
             method_id: 0,
         };
         let close = AMQPClass::Connection(connection::AMQPMethod::Close(close));
-        if self.send("closing", 0, close).await.is_err() {
+        if self.send("closing", 0, close).await.is_err() || is_blocked {
             return;
         }
         while let Ok(received) = self.receive_any("closing").await {
