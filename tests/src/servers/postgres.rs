@@ -214,6 +214,25 @@ impl Postgres {
         }
     }
 
+    /// A client that writes and commits until it is dropped, some megabytes a second.
+    pub fn write_load(&self) -> Daemon {
+        self.sql("create table if not exists load (id bigint, filler text)");
+        let mut command = psql_command(&self.home.server_folder("home"), self.port(), "postgres");
+        command.args([
+            "-c",
+            "do $$ begin loop
+               insert into load select n, repeat('x', 1000) from generate_series(1, 100) n;
+               commit;
+               perform pg_sleep(0.02);
+             end loop; end $$",
+        ]);
+        let load = Daemon::spawn("psql", &mut command, &self.home.join("load.log"));
+        wait_until("the load is under way", READY_MAX, || {
+            self.sql("select count(*) > 0 from load") == "t"
+        });
+        load
+    }
+
     /// Uses up the disk of its WAL: the next segment is a device that is always full. The server panics and, with
     /// `restart_after_crash = off`, ends.
     ///

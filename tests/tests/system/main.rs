@@ -2,6 +2,11 @@
 
 #![expect(clippy::expect_used, reason = "a failure here is a failed test")]
 
+mod dns;
+mod etcd;
 mod kill;
 mod operator;
 mod parts;
+mod platform;
+mod postgres;
+mod rabbitmq;

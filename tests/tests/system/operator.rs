@@ -1,105 +1,11 @@
-//! What an operator sees: a server breaks, the chain of evidence says why, it heals.
+//! What an operator does: starts it with no configuration, asks when nobody is there, stops reading.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use blackstart_tests::servers::etcd::EtcdCluster;
 use blackstart_tests::{Daemon, TempHome, binary, free_port, wait_until};
-use serde_json::Value;
 
-use crate::parts::{START, agent, aggregator, ask, condition};
-
-/// How long a change may take until it is seen: a few runs of a probe that is told to run every second.
-const SEEN: Duration = Duration::from_secs(30);
-
-const TOPOLOGY: &str = r#"
-[component.h]
-kind = "host"
-[component."m-{1..3}"]
-kind = "etcd-member"
-in = "h"
-[component.etcd]
-kind = "etcd-cluster"
-needs = [{ at_least = 2, of = ["m-{1..3}"] }]
-[component.app]
-kind = "app"
-in = "h"
-needs = ["etcd"]
-"#;
-
-#[test]
-fn a_cluster_that_loses_its_quorum_blocks_what_needs_it_and_says_why() {
-    let home = TempHome::new("etcd-quorum");
-    let port = free_port();
-    let mut cluster = EtcdCluster::start(3);
-    let app = free_port();
-    let topology = home.write("topology.toml", TOPOLOGY);
-    let mut config = format!(
-        "host = \"h\"\nstate_dir = \"agent\"\naggregators = [\"127.0.0.1:{}\"]\n[discovery]\nenabled = false\n\
-         [probe.app]\nkind = \"tcp.connect\"\ninterval = \"1s\"\naddress = \"{}\"\n",
-        port.number(),
-        app.address()
-    );
-    for n in 0..3 {
-        config.push_str(&format!(
-            "[probe.m-{}]\nkind = \"etcd.member\"\ninterval = \"1s\"\ntimeout = \"2s\"\nendpoint = \"{}\"\n",
-            n + 1,
-            cluster.client_url(n)
-        ));
-    }
-    let config = home.write("agent.toml", &config);
-    let mut command = Command::new(binary("blackstart-aggregator"));
-    command
-        .args([
-            "run",
-            "--listen",
-            &format!("127.0.0.1:{}", port.number()),
-            "--topology",
-        ])
-        .arg(&topology)
-        .arg("--state-dir")
-        .arg(home.join("aggregator"));
-    let _aggregating = Daemon::spawn("aggregator", &mut command, &home.join("aggregator.log"));
-    let _probing = agent(home.path(), &config);
-    let listener = TcpListener::bind(app.address()).expect("the app's port");
-    wait_until("all members and the app to be up", SEEN, || {
-        ["m-1", "m-2", "m-3", "app"]
-            .iter()
-            .all(|id| condition(port.number(), id).as_deref() == Some("up"))
-    });
-    assert_eq!(ask(port.number(), &["ready", "m-1", "app"]).1, 0);
-
-    cluster.kill(1);
-    cluster.kill(2);
-    drop(listener);
-    wait_until("the app to be blocked", SEEN, || {
-        condition(port.number(), "app").as_deref() == Some("blocked")
-    });
-    assert_eq!(condition(port.number(), "m-2").as_deref(), Some("down"));
-    let (why, code) = ask(port.number(), &["why", "app"]);
-    assert_eq!(code, 0);
-    let chain: Vec<&str> = why["steps"]
-        .as_array()
-        .expect("steps")
-        .iter()
-        .filter_map(|step| step["component"]["id"].as_str())
-        .collect();
-    assert_eq!(chain[..2], ["app", "etcd"], "{why}");
-    assert!(chain.contains(&"m-2") && chain.contains(&"m-3"), "{why}");
-    let (ready, code) = ask(port.number(), &["ready", "app"]);
-    assert_eq!((code, &ready["ready"]), (1, &Value::Bool(false)), "{ready}");
-
-    cluster.restart(1);
-    cluster.restart(2);
-    let _listener = TcpListener::bind(app.address()).expect("the app's port");
-    wait_until("everything to be up again", SEEN * 2, || {
-        ["m-1", "m-2", "m-3", "app"]
-            .iter()
-            .all(|id| condition(port.number(), id).as_deref() == Some("up"))
-    });
-}
+use crate::parts::{START, aggregator, ask, condition};
 
 #[test]
 fn up_needs_no_configuration_ends_in_order_and_finds_its_data_again() {
