@@ -6,7 +6,11 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=blackstart");
-    let files = ["blackstart/v1/agent.proto", "blackstart/v1/operator.proto"];
+    let files = [
+        "blackstart/v1/agent.proto",
+        "blackstart/v1/operator.proto",
+        "blackstart/v1/local.proto",
+    ];
     let descriptors = protox::compile(files, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;

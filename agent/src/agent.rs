@@ -8,13 +8,16 @@ use blackstart_proto::transport::{ClientTls, Dial, TcpDialer, TlsFilesError};
 use blackstart_proto::version;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::board::Board;
 use crate::config::{AgentConfig, Configured};
 use crate::discovery::{discover, join};
 use crate::facts::{Facts, note_boot, note_end, note_start};
 use crate::host::HostView;
+use crate::local::{self, Local};
 use crate::result::Incarnation;
 use crate::spool::{Spool, SpoolError};
 use crate::uplink::{self, Source};
@@ -39,11 +42,11 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
     let dialer = TcpDialer {
         tls: config.tls.is_some(),
     };
-    run_over(config, dialer, version::SPOKEN, shutdown).await
+    run_with(config, dialer, version::SPOKEN, true, shutdown).await
 }
 
 /// Like [`run`], over what `dialer` opens and speaking the given protocol versions: for a simulated network and
-/// for tests of neighbouring versions.
+/// for tests of neighbouring versions. Without the local socket, which no simulation has.
 ///
 /// # Errors
 /// Like [`run`].
@@ -51,6 +54,16 @@ pub async fn run_over<D: Dial>(
     config: AgentConfig,
     dialer: D,
     versions: std::ops::RangeInclusive<u32>,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
+    run_with(config, dialer, versions, false, shutdown).await
+}
+
+async fn run_with<D: Dial>(
+    config: AgentConfig,
+    dialer: D,
+    versions: std::ops::RangeInclusive<u32>,
+    local_socket: bool,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     let root = Path::new("/");
@@ -74,6 +87,7 @@ pub async fn run_over<D: Dial>(
         aggregators = names.len(),
         "agent started"
     );
+    let board = Arc::new(Board::default());
     let facts = || wire::facts(&Facts::read(root, clean_shutdown, &config.labels));
     let (facts_sender, facts_receiver) = watch::channel(facts());
     let (discovery_sender, discovery_receiver) =
@@ -85,12 +99,26 @@ pub async fn run_over<D: Dial>(
         config.host.clone(),
         list_receiver,
         spool.clone(),
+        board.clone(),
         shutdown.clone(),
     ));
+    if local_socket {
+        let local = Local {
+            host: config.host.clone(),
+            state_dir: config.state_dir.clone(),
+            configuration_file: String::new(),
+            started: Instant::now(),
+            spool: spool.clone(),
+            board: board.clone(),
+            facts: facts_receiver.clone(),
+        };
+        tasks.spawn(local::serve(local, shutdown.clone()));
+    }
     for address in config.aggregators.clone() {
         let source = Source {
             host: config.host.clone(),
             spool: spool.clone(),
+            board: board.clone(),
             facts: facts_receiver.clone(),
             discovery: discovery_receiver.clone(),
             versions: versions.clone(),

@@ -3,12 +3,14 @@
 //! `probe` says what a probe is, `probes` holds one file per kind, `registry` lists them.
 
 pub mod agent;
+mod board;
 pub mod check;
 pub mod clock;
 pub mod config;
 pub mod discovery;
 pub mod facts;
 pub mod host;
+mod local;
 pub mod net;
 pub mod observation;
 pub mod probe;

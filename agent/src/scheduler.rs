@@ -6,7 +6,7 @@
 mod pace;
 mod plan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::board::{Board, Schedule};
 use crate::clock::boottime_us;
 use crate::config::Configured;
 use crate::observation::{Finding, Observation, Status};
@@ -29,6 +30,9 @@ use plan::{Plan, START_SPREAD};
 
 /// How often the agent reports on itself.
 const SELF_REPORT: Duration = Duration::from_secs(30);
+
+/// The longest time between two turns, however little there is to do: standing still has to show.
+pub(crate) const TURN_MAX: Duration = Duration::from_secs(20);
 
 struct Entry {
     configured: Arc<Configured>,
@@ -51,11 +55,13 @@ pub(crate) async fn run(
     host: String,
     mut lists: mpsc::Receiver<Vec<Configured>>,
     spool: Arc<Spool>,
+    board: Arc<Board>,
     shutdown: CancellationToken,
 ) {
     let mut scheduler = Scheduler {
         host,
         spool,
+        board: board.clone(),
         entries: Vec::new(),
         known: BTreeMap::new(),
         plan: Plan::new(StdRng::from_seed(rand::random())),
@@ -66,10 +72,13 @@ pub(crate) async fn run(
     let mut report_at = Instant::now() + START_SPREAD;
     loop {
         scheduler.start_due();
+        let now = Instant::now();
+        scheduler.show(now);
+        let idle_until = report_at.min(now + TURN_MAX);
         let next = scheduler
             .plan
             .next_due()
-            .map_or(report_at, |at| at.min(report_at));
+            .map_or(idle_until, |at| at.min(idle_until));
         tokio::select! {
             () = shutdown.cancelled() => return,
             list = lists.recv() => match list {
@@ -86,6 +95,7 @@ pub(crate) async fn run(
                     scheduler.entries[id].hung = None;
                 }
             }
+            () = board.problems_changed() => report_at = Instant::now(),
             () = sleep_until(next) => {
                 let now = Instant::now();
                 if now >= report_at {
@@ -100,6 +110,7 @@ pub(crate) async fn run(
 struct Scheduler {
     host: String,
     spool: Arc<Spool>,
+    board: Arc<Board>,
     entries: Vec<Entry>,
     known: BTreeMap<(String, &'static str), usize>,
     plan: Plan,
@@ -128,6 +139,23 @@ impl Scheduler {
                 hung: None,
             });
         }
+        let components: BTreeSet<String> = self
+            .entries
+            .iter()
+            .flat_map(|entry| entry.configured.probe.targets())
+            .map(|target| target.component)
+            .collect();
+        self.board.set_components(components);
+    }
+
+    fn show(&self, now: Instant) {
+        self.board.turned(Schedule {
+            probes: self.entries.len(),
+            running: self.plan.running(),
+            waiting: self.plan.waiting(),
+            late: self.plan.late(now),
+            hung: self.hung.len(),
+        });
     }
 
     fn start_due(&mut self) {
@@ -200,6 +228,13 @@ impl Scheduler {
             .push(observations, sampled_boottime_us, ttl_ms, urgent);
     }
 
+    /// What is wrong with the agent, beside its schedule.
+    fn problem(&self) -> Option<String> {
+        let mut problems = self.board.problems();
+        problems.extend(self.spool.problem());
+        (!problems.is_empty()).then(|| problems.join("; "))
+    }
+
     /// What the agent says of itself: whether its probes keep up, and its spool.
     fn report(&mut self, now: Instant) {
         let hung = self.hung.len();
@@ -208,7 +243,7 @@ impl Scheduler {
             self.plan.waiting(),
             self.plan.late(now),
             hung,
-            self.spool.problem(),
+            self.problem(),
         );
         let finding = finding
             .with("probes", count(self.entries.len()))
@@ -243,9 +278,9 @@ fn judge(
     waiting: usize,
     late: Duration,
     hung: usize,
-    spool_problem: Option<String>,
+    problem: Option<String>,
 ) -> Finding {
-    if let Some(problem) = spool_problem {
+    if let Some(problem) = problem {
         Finding::degraded(problem)
     } else if late > LATE {
         Finding::degraded(format!(

@@ -48,6 +48,17 @@ pub struct Filled {
     pub urgent: u64,
 }
 
+/// How much the spool holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpoolSize {
+    /// Results in memory.
+    pub memory_results: u64,
+    /// Bytes of results on disk.
+    pub disk_bytes: u64,
+    /// The most bytes of results on disk.
+    pub disk_bytes_max: u64,
+}
+
 /// The spool of one agent; shared by the scheduler, the uplinks and the local socket.
 #[derive(Debug)]
 pub struct Spool {
@@ -323,6 +334,28 @@ impl Spool {
     #[must_use]
     pub fn latest(&self) -> Vec<Numbered> {
         lock(&self.shared.state).latest.values().cloned().collect()
+    }
+
+    /// The last results of one component.
+    #[must_use]
+    pub fn latest_of(&self, component: &str) -> Vec<Numbered> {
+        lock(&self.shared.state)
+            .latest
+            .range((component.to_owned(), String::new())..)
+            .take_while(|((id, _), _)| id == component)
+            .map(|(_, result)| result.clone())
+            .collect()
+    }
+
+    /// How much it holds.
+    #[must_use]
+    pub fn size(&self) -> SpoolSize {
+        let state = lock(&self.shared.state);
+        SpoolSize {
+            memory_results: state.memory.len() as u64,
+            disk_bytes: state.store.as_ref().map_or(0, |store| store.bytes()),
+            disk_bytes_max: state.limits.bytes_max,
+        }
     }
 
     /// This process.

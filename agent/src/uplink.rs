@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::board::Board;
 use crate::spool::Spool;
 use backoff::Backoff;
 
@@ -47,6 +48,7 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 pub(crate) struct Source {
     pub(crate) host: String,
     pub(crate) spool: Arc<Spool>,
+    pub(crate) board: Arc<Board>,
     pub(crate) facts: watch::Receiver<FactsMessage>,
     pub(crate) discovery: watch::Receiver<Discovery>,
     /// The versions that this agent speaks; another range than the release's only in tests.
@@ -63,6 +65,7 @@ pub(crate) async fn run<D: Dial>(
 ) {
     let mut backoff = Backoff::default();
     let name = address.to_string();
+    source.board.closed(&name, "not connected yet".to_owned());
     loop {
         let attempt = once(
             &address,
@@ -81,6 +84,7 @@ pub(crate) async fn run<D: Dial>(
             return;
         }
         let Err(error) = outcome else { return };
+        source.board.closed(&name, one_line(&error));
         let wait = match &error {
             UplinkError::Wait {
                 retry_after_ms,

@@ -1,4 +1,6 @@
-//! From the agent's words to the protocol's: the only file that names both.
+//! From the agent's words to the protocol's: the only place that names both.
+
+pub(crate) mod local;
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! `blackstart check`: this host's probes, once, with everything else down.
+//! `blackstart check`: this host's probes, once, with everything else down; or what its agent found last.
 
+mod last;
 mod nagios;
 
 use std::path::PathBuf;
@@ -22,6 +23,12 @@ pub(crate) struct Arguments {
     /// The agent's configuration file; without one, what discovery finds.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Show what the agent of this host found last; nothing is probed now.
+    #[arg(long)]
+    last: bool,
+    /// The state folder of that agent, where its socket is.
+    #[arg(long, requires = "last")]
+    state_dir: Option<PathBuf>,
     /// Give up after this long.
     #[arg(long, default_value = "30s", value_parser = duration)]
     timeout: Duration,
@@ -71,32 +78,32 @@ pub(crate) async fn run(arguments: Arguments, format: Format) -> Exit {
             };
         }
     };
-    let Ok(answers) =
-        tokio::time::timeout(arguments.timeout, check_once(&config, &arguments.wanted)).await
-    else {
-        let message = format!(
-            "no answer within {}",
-            blackstart_config::show_duration(arguments.timeout)
-        );
-        match format {
-            Format::Nagios => write(&format!("UNKNOWN: {message}\n")),
-            Format::Json => write(&shapes::line(
-                &json!({ "status": "unknown", "detail": message, "checks": [] }),
-            )),
-            Format::Text => {
-                eprintln!("blackstart: {message}");
-                Exit::CannotSay
-            }
-        };
-        return Exit::CannotSay;
+    let question = async {
+        if arguments.last {
+            let state_dir = arguments.state_dir.as_ref().unwrap_or(&config.state_dir);
+            last::results(state_dir, &arguments.wanted).await
+        } else {
+            Ok(check_once(&config, &arguments.wanted).await)
+        }
+    };
+    let answers = match tokio::time::timeout(arguments.timeout, question).await {
+        Ok(Ok(answers)) => answers,
+        Ok(Err(message)) => return nobody(&message, format),
+        Err(_) => {
+            let timeout = blackstart_config::show_duration(arguments.timeout);
+            return nobody(&format!("no answer within {timeout}"), format);
+        }
     };
     if answers.is_empty() {
-        let message = if arguments.wanted.is_empty() {
+        let message = if arguments.last && arguments.wanted.is_empty() {
+            "the agent has found nothing yet: no probe has run, or there is none".to_owned()
+        } else if arguments.wanted.is_empty() {
             "there is nothing to check: discovery is off and no probe is configured".to_owned()
         } else {
             format!(
-                "no probe here answers for {}; `blackstart check` alone shows what there is",
-                arguments.wanted.join(", ")
+                "no probe here answers for {}; `blackstart check{}` alone shows what there is",
+                arguments.wanted.join(", "),
+                if arguments.last { " --last" } else { "" }
             )
         };
         match format {
@@ -108,9 +115,14 @@ pub(crate) async fn run(arguments: Arguments, format: Format) -> Exit {
         }
         return Exit::Usage;
     }
+    let time = if arguments.last {
+        Time::Ago
+    } else {
+        Time::Took
+    };
     write(&match format {
-        Format::Text => text(&answers, size().0),
-        Format::Json => shapes::line(&object(&answers)),
+        Format::Text => text(&answers, time, size().0),
+        Format::Json => shapes::line(&object(&answers, time)),
         Format::Nagios => nagios::plugin_output(&answers),
     });
     match worst(&answers) {
@@ -121,8 +133,61 @@ pub(crate) async fn run(arguments: Arguments, format: Format) -> Exit {
     }
 }
 
-fn text(answers: &[Checked], width: usize) -> String {
-    let mut table = Table::new(&["STATUS", "COMPONENT", "CHECK", "MS", "DETAIL"], Some(0));
+/// What the time of an answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Time {
+    /// How long its probe took.
+    Took,
+    /// How long ago its probe ran.
+    Ago,
+}
+
+impl Time {
+    const fn heading(self) -> &'static str {
+        match self {
+            Self::Took => "MS",
+            Self::Ago => "AGO",
+        }
+    }
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Took => "elapsed_ms",
+            Self::Ago => "age_ms",
+        }
+    }
+
+    fn show(self, time: Duration) -> String {
+        match self {
+            Self::Took => time.as_millis().to_string(),
+            Self::Ago if time < Duration::from_secs(120) => format!("{} s", time.as_secs()),
+            Self::Ago if time < Duration::from_secs(7_200) => {
+                format!("{} min", time.as_secs() / 60)
+            }
+            Self::Ago => format!("{} h", time.as_secs() / 3_600),
+        }
+    }
+}
+
+/// Nobody answers: said in the way that is asked for.
+fn nobody(message: &str, format: Format) -> Exit {
+    match format {
+        Format::Nagios => {
+            write(&format!("UNKNOWN: {message}\n"));
+        }
+        Format::Json => {
+            write(&shapes::line(
+                &json!({ "status": "unknown", "detail": message, "checks": [] }),
+            ));
+        }
+        Format::Text => eprintln!("blackstart: {message}"),
+    }
+    Exit::CannotSay
+}
+
+fn text(answers: &[Checked], time: Time, width: usize) -> String {
+    let headings = ["STATUS", "COMPONENT", "CHECK", time.heading(), "DETAIL"];
+    let mut table = Table::new(&headings, Some(0));
     let mut sorted: Vec<&Checked> = answers.iter().collect();
     sorted.sort_by_key(|answer| std::cmp::Reverse(severity(answer.observation.finding.status)));
     for answer in sorted {
@@ -131,25 +196,27 @@ fn text(answers: &[Checked], width: usize) -> String {
             observation.finding.status.as_str().to_owned(),
             observation.component.clone(),
             observation.check.clone().into_owned(),
-            answer.elapsed.as_millis().to_string(),
+            time.show(answer.elapsed),
             observation.finding.detail.clone(),
         ]);
     }
     table.render(width)
 }
 
-fn object(answers: &[Checked]) -> Value {
+fn object(answers: &[Checked], time: Time) -> Value {
     let status = ["ok", "degraded", "failed", "unknown"][usize::from(worst(answers)).min(3)];
     let checks: Vec<Value> = answers
         .iter()
         .map(|answer| {
             let finding = &answer.observation.finding;
             let values: std::collections::BTreeMap<&str, f64> = finding.values.iter().map(|(name, value)| (&**name, *value)).collect();
-            json!({
+            let mut check = json!({
                 "component": answer.observation.component, "check": answer.observation.check, "status": finding.status.as_str(),
                 "progress": finding.progress, "detail": finding.detail, "values": values,
-                "elapsed_ms": u64::try_from(answer.elapsed.as_millis()).unwrap_or(u64::MAX),
-            })
+            });
+            let ms = u64::try_from(answer.elapsed.as_millis()).unwrap_or(u64::MAX);
+            check[time.key()] = Value::from(ms);
+            check
         })
         .collect();
     json!({ "status": status, "checks": checks })

@@ -75,6 +75,11 @@ impl Plan {
         self.due.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// How many have a slot.
+    pub(super) const fn running(&self) -> usize {
+        self.running
+    }
+
     /// How many are due and have no slot.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()

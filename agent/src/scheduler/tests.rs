@@ -33,7 +33,14 @@ async fn running(probes: Vec<Configured>) -> Running {
     let spool = Arc::new(Spool::open(folder.path(), limits, incarnation).unwrap());
     let (lists, receiver) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    tokio::spawn(run("h".to_owned(), receiver, spool.clone(), stop.clone()));
+    let board = Arc::new(Board::default());
+    tokio::spawn(run(
+        "h".to_owned(),
+        receiver,
+        spool.clone(),
+        board.clone(),
+        stop.clone(),
+    ));
     lists.send(probes).await.unwrap();
     Running {
         spool,

@@ -134,6 +134,7 @@ pub(super) struct Store {
     folder: PathBuf,
     database: Database,
     first: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Store {
@@ -184,10 +185,11 @@ impl Store {
     }
 
     fn load(folder: &Path, database: Database) -> Result<(Self, Loaded), redb::Error> {
-        let load = || -> Result<(Loaded, u64), redb::Error> {
+        let load = || -> Result<(Loaded, u64, u64), redb::Error> {
             let transaction = database.begin_write()?;
             let mut loaded = Loaded::default();
             let first;
+            let bytes;
             {
                 let results = transaction.open_table(RESULTS)?;
                 first = results
@@ -202,6 +204,7 @@ impl Store {
                     .map_or(0, |number| number.value())
                     .max(last);
                 loaded.dropped_total = numbers.get(DROPPED)?.map_or(0, |number| number.value());
+                bytes = numbers.get(BYTES)?.map_or(0, |number| number.value());
                 for entry in transaction.open_table(CURSORS)?.iter()? {
                     let (name, cursor) = entry?;
                     let (aggregator_id, position) = cursor.value();
@@ -227,14 +230,15 @@ impl Store {
                 }
             }
             transaction.commit()?;
-            Ok((loaded, first))
+            Ok((loaded, first, bytes))
         };
-        let (loaded, first) = load()?;
+        let (loaded, first, bytes) = load()?;
         Ok((
             Self {
                 folder: folder.to_path_buf(),
                 database,
                 first: AtomicU64::new(first),
+                bytes: AtomicU64::new(bytes),
             },
             loaded,
         ))
@@ -248,6 +252,11 @@ impl Store {
     /// The oldest position on disk.
     pub(super) fn first_position(&self) -> Option<u64> {
         Some(self.first.load(Ordering::Relaxed)).filter(|first| *first != NONE)
+    }
+
+    /// Bytes of all results on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Results from `from` up to and without `until`. What cannot be read is left out: it is reported by the next write.
@@ -286,14 +295,15 @@ impl Store {
         bytes_max: u64,
         dropped_before: u64,
     ) -> Result<Written, SpoolError> {
-        let write = || -> Result<(Written, u64), redb::Error> {
+        let write = || -> Result<(Written, u64, u64), redb::Error> {
             let transaction = self.database.begin_write()?;
             let mut dropped = 0;
             let first;
+            let mut bytes;
             {
                 let mut results = transaction.open_table(RESULTS)?;
                 let mut numbers = transaction.open_table(NUMBERS)?;
-                let mut bytes = numbers.get(BYTES)?.map_or(0, |number| number.value());
+                bytes = numbers.get(BYTES)?.map_or(0, |number| number.value());
                 for result in new {
                     let encoded = stored(result).encode_to_vec();
                     bytes += encoded.len() as u64;
@@ -335,10 +345,11 @@ impl Store {
                 }
             }
             transaction.commit()?;
-            Ok((Written { dropped }, first))
+            Ok((Written { dropped }, first, bytes))
         };
-        let (written, first) = write().map_err(database)?;
+        let (written, first, bytes) = write().map_err(database)?;
         self.first.store(first, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
         Ok(written)
     }
 

@@ -73,6 +73,7 @@ pub(super) async fn run(
         ));
     }
     backoff.reset();
+    source.board.opened(name, &welcome.aggregator_id);
     info!(
         aggregator = name,
         protocol = welcome.protocol,

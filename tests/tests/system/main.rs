@@ -5,6 +5,7 @@
 mod dns;
 mod etcd;
 mod kill;
+mod local;
 mod operator;
 mod parts;
 mod platform;
