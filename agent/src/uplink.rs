@@ -17,6 +17,7 @@ use blackstart_proto::v1::agent_service_client::AgentServiceClient;
 use blackstart_proto::v1::{Discovery, Facts as FactsMessage};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 use tracing::{info, warn};
 
 use crate::board::Board;
@@ -133,10 +134,19 @@ async fn once<D: Dial>(
     source: &Source,
     shutdown: &CancellationToken,
     backoff: &mut Backoff,
+    held: &mut Option<Channel>,
 ) -> Result<(), UplinkError> {
-    let channel = connect_with(dialer, address, tls, Timeouts::default()).await?;
-    let client = AgentServiceClient::new(channel)
+    let channel = match held.take() {
+        Some(channel) => channel,
+        None => connect_with(dialer, address, tls, Timeouts::default()).await?,
+    };
+    let client = AgentServiceClient::new(channel.clone())
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    stream::run(client, &address.to_string(), source, shutdown, backoff).await
+    let outcome = stream::run(client, &address.to_string(), source, shutdown, backoff).await;
+    if matches!(outcome, Err(UplinkError::Wait { .. })) {
+        // A second handshake would cost the aggregator more than everything else in a herd's return.
+        *held = Some(channel);
+    }
+    outcome
 }

@@ -90,7 +90,7 @@ pub(crate) fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
     } = restored;
     let started = clock.now();
     let problems = Arc::new(Problems::new());
-    problems.set(Subject::Recovery, problem);
+    problems.happened(Subject::Recovery, problem);
     problems.set(Subject::Topology, initial.problem);
     let shutdown = CancellationToken::new();
     let (failure, failed) = mpsc::channel(2);

@@ -210,7 +210,7 @@ impl EngineLoop {
                 let applied = self.owner.apply(entry.index, entry.at_us, &entry.bytes);
                 if let Err(error) = applied {
                     let problem = format!("something reported could not be taken in: {error}");
-                    self.problems.set(Subject::Engine, Some(problem));
+                    self.problems.happened(Subject::Engine, Some(problem));
                 }
                 return entry.results > 0;
             }

@@ -357,3 +357,6 @@ async fn insert_series(
     .await
     .map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
+use tonic::transport::Channel;
 
 use crate::rows::{PATIENCE, client_tls};
 
@@ -227,12 +228,19 @@ impl Member {
 
 async fn open(address: HostPort, host: Host, progress: Arc<Progress>) -> Member {
     let end = Instant::now() + PATIENCE;
+    let mut held: Option<Channel> = None;
     loop {
         assert!(Instant::now() < end, "{} is never welcomed", host.name);
-        let Ok(channel) = connect(&address, Some(&host.tls), Timeouts::default()).await else {
-            // What the real agent waits at the least after a failure.
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            continue;
+        let channel = match held.take() {
+            Some(channel) => channel,
+            None => match connect(&address, Some(&host.tls), Timeouts::default()).await {
+                Ok(channel) => channel,
+                Err(_) => {
+                    // What the real agent waits at the least after a failure.
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    continue;
+                }
+            },
         };
         let (requests, outgoing) = mpsc::channel(4);
         let hello = Hello {
@@ -251,7 +259,7 @@ async fn open(address: HostPort, host: Host, progress: Arc<Progress>) -> Member 
             .send(request(Request::Hello(hello)))
             .await
             .expect("the receiver is here");
-        let answers = AgentServiceClient::new(channel)
+        let answers = AgentServiceClient::new(channel.clone())
             .session(ReceiverStream::new(outgoing))
             .await;
         let Ok(answers) = answers else { continue };
@@ -271,6 +279,7 @@ async fn open(address: HostPort, host: Host, progress: Arc<Progress>) -> Member 
                 kind: Some(Response::Wait(wait)),
             })) => {
                 progress.waits.fetch_add(1, Ordering::Relaxed);
+                held = Some(channel);
                 drop(answers);
                 drop(requests);
                 tokio::time::sleep(Duration::from_millis(u64::from(wait.retry_after_ms))).await;
