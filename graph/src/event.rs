@@ -135,6 +135,12 @@ pub enum EventKind {
         /// Until when.
         until: Timestamp,
     },
+    /// The aggregator was not there for a while: nobody watched between `watched_until` and now. Whose stream was open
+    /// then is neither connected nor lost before it returns or is given up.
+    AggregatorRestarted {
+        /// The last moment at which it is known to have watched.
+        watched_until: Timestamp,
+    },
     /// Time goes on.
     Tick,
 }

@@ -18,6 +18,9 @@ pub struct TimeError {
 }
 
 impl Timestamp {
+    /// Before everything that ever happens.
+    pub(crate) const NEVER: Self = Self(i64::MIN);
+
     /// A moment by its microseconds since the Unix epoch.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {

@@ -148,6 +148,31 @@ pub struct Component {
     pub provenance: Provenance,
 }
 
+impl Component {
+    /// A component that nobody declared.
+    pub(crate) fn joined(
+        id: &str,
+        kind: Kind,
+        container: Option<ComponentIx>,
+        provenance: Provenance,
+    ) -> Self {
+        Self {
+            id: Arc::from(id),
+            kind,
+            container,
+            class: Arc::from(kind.default_class()),
+            weight: 1.0,
+            public: None,
+            start_slots: None,
+            labels: BTreeMap::new(),
+            needs: Vec::new(),
+            reached_via: Vec::new(),
+            backs_up: Vec::new(),
+            provenance,
+        }
+    }
+}
+
 /// The declared topology.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Topology {
@@ -173,6 +198,11 @@ impl Topology {
     #[must_use]
     pub fn components(&self) -> &[Component] {
         &self.components
+    }
+
+    /// The components themselves.
+    pub(crate) fn into_components(self) -> Vec<Component> {
+        self.components
     }
 
     /// The component of this id.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blackstart_graph::{
-    ApplyError, Changes, ComponentIx, ComponentRef, Condition, Engine, Event, EventKind,
-    NeedReport, Sample, SlotId, Timestamp, Topology,
+    ApplyError, Changes, ComponentIx, ComponentRef, Condition, Engine, Event, NeedReport, Sample,
+    SlotId, Timestamp, Topology,
 };
 
 use super::answers::{NeedAnswer, TopologyAnswer, TopologyRow, WhyAnswer, WhyStep};
@@ -44,8 +44,6 @@ pub(crate) struct Owner {
     /// What one call of the engine changed; emptied into `changed` at once.
     scratch: Changes,
     view: View,
-    /// Rows of the view.
-    rows: usize,
     /// Components with results since their row was made: their values are not in the view yet.
     stale: ComponentSet,
     values: Vec<f64>,
@@ -138,7 +136,6 @@ impl Owner {
             },
             scratch: Changes::default(),
             view: View::default(),
-            rows: 0,
             stale: ComponentSet::default(),
             values: Vec::new(),
             names: ValueNames::default(),
@@ -172,25 +169,10 @@ impl Owner {
                 let mut event: Event =
                     serde_json::from_slice(json).map_err(|_| EntryError::Event)?;
                 event.at = event.at.max(Timestamp::from_micros(self.newest_us));
-                let mut changes = self.engine.apply(&event)?;
-                self.changed.take_in(&mut changes);
-                self.note_growth();
-                self.note_agent(&event.kind);
-                Ok(())
+                let outcome = self.engine.apply(&event, &mut self.scratch);
+                self.changed.take_in(&mut self.scratch);
+                outcome.map_err(OwnerError::from)
             }
-        }
-    }
-
-    /// What an agent's stream does may change the words about its host, and not its condition.
-    fn note_agent(&mut self, kind: &EventKind) {
-        let (EventKind::AgentConnected { agent, .. }
-        | EventKind::AgentLost { agent }
-        | EventKind::AgentStopping { agent, .. }) = kind
-        else {
-            return;
-        };
-        if let Some(host) = self.engine.find(agent).map(|host| host.ix()) {
-            self.changed.components.add(host);
         }
     }
 
@@ -203,7 +185,7 @@ impl Owner {
         let known = self.places.get(result.series as usize).copied().flatten();
         let place = match known {
             Some(place) => place,
-            None => self.find_place(result.series)?,
+            None => self.find_place(at, result.series)?,
         };
         if self.defined_by.get(place.slot.0 as usize) != Some(&result.series) {
             self.define(place.slot, result.series)?;
@@ -221,13 +203,13 @@ impl Owner {
         Ok(())
     }
 
-    /// Asks the engine once where it keeps a series.
-    fn find_place(&mut self, id: u32) -> Result<Place, OwnerError> {
+    /// Asks the engine once where it keeps a series. What joins with it joins at that moment.
+    fn find_place(&mut self, at: Timestamp, id: u32) -> Result<Place, OwnerError> {
+        self.scratch.absorb(self.engine.advance(at));
         let series = self.series.get(id).ok_or(OwnerError::Series(id))?;
         let slot = self
             .engine
             .slot(&series.component, &series.check, &series.vantage)?;
-        self.note_growth();
         let component = self
             .engine
             .find(&series.component)
@@ -251,12 +233,6 @@ impl Owner {
         }
         self.defined_by[at] = id;
         Ok(())
-    }
-
-    /// Notes components that joined.
-    fn note_growth(&mut self) {
-        let next = u32::try_from(self.rows).unwrap_or(u32::MAX);
-        self.changed.topology |= self.engine.component(ComponentIx(next)).is_some();
     }
 
     /// Lets time go on.
@@ -304,7 +280,6 @@ impl Owner {
                 .components()
                 .map(|component| row(component, &mut self.names));
             self.view.set_all(rows);
-            self.rows = self.engine.components().count();
             self.stale = ComponentSet::default();
         } else {
             let stale = if with_values {

@@ -14,6 +14,8 @@ pub(super) struct Facts {
     pub(super) need_lost: bool,
     /// A hard need to start is lost.
     pub(super) start_need_lost: bool,
+    /// A hard need to run is lost.
+    pub(super) run_need_lost: bool,
     /// A soft need of its phase is lost.
     pub(super) use_lost: bool,
     /// Every vantage that sees it fail looks through a lost path, and none inside sees it fail.
@@ -86,6 +88,7 @@ mod tests {
         stopped: false,
         need_lost: false,
         start_need_lost: false,
+        run_need_lost: false,
         use_lost: false,
         seen_through_lost_path: false,
         held: false,

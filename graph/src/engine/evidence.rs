@@ -1,5 +1,6 @@
 //! Slots: the newest answer of each (component, check, vantage), and what they say together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,32 +37,87 @@ pub struct Sample<'a> {
     pub values: &'a [f64],
 }
 
+/// The newest answer of one (component, check, vantage).
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
     pub(super) component: ComponentIx,
     pub(super) vantage: ComponentIx,
-    pub(super) check: Arc<str>,
-    /// The vantage is in the component's host, or is it.
-    pub(super) inside: bool,
     pub(super) path: PathId,
-    pub(super) ttl: Duration,
-    pub(super) value_names: Arc<[String]>,
-    pub(super) status: Status,
-    pub(super) progress: Option<f32>,
-    pub(super) detail: Box<str>,
-    pub(super) values: Vec<f64>,
+    /// How long the next answers hold.
+    pub(super) ttl_ms: u32,
     pub(super) sampled_at: Timestamp,
     pub(super) expires: Timestamp,
+    /// When the queue of expiries looks at it, which is not after it ends; `NEVER` when it does not.
+    pub(super) queued: Timestamp,
+    pub(super) check: Arc<str>,
+    pub(super) value_names: Arc<[Box<str>]>,
+    pub(super) values: Box<[f64]>,
+    pub(super) detail: Box<str>,
+    /// Not a number where none was told.
+    progress: f32,
+    pub(super) status: Status,
+    /// The vantage is in the component's host, or is it.
+    pub(super) inside: bool,
     /// It still counts.
     pub(super) fresh: bool,
-    /// An entry for it is in the queue of expiries.
-    pub(super) queued: bool,
 }
 
 impl Slot {
+    /// A slot that nothing was said about yet.
+    pub(super) fn new(
+        component: ComponentIx,
+        vantage: ComponentIx,
+        check: Arc<str>,
+        value_names: Arc<[Box<str>]>,
+    ) -> Self {
+        Self {
+            component,
+            vantage,
+            path: PathId::default(),
+            ttl_ms: millis(TTL_DEFAULT),
+            sampled_at: Timestamp::NEVER,
+            expires: Timestamp::NEVER,
+            queued: Timestamp::NEVER,
+            check,
+            value_names,
+            values: Box::default(),
+            detail: Box::default(),
+            progress: f32::NAN,
+            status: Status::Unknown,
+            inside: false,
+            fresh: false,
+        }
+    }
+
     pub(super) fn counts(&self) -> bool {
         self.fresh && self.status != Status::Unknown
     }
+
+    pub(super) fn progress(&self) -> Option<f32> {
+        Some(self.progress).filter(|progress| !progress.is_nan())
+    }
+
+    pub(super) fn set_progress(&mut self, progress: Option<f32>) {
+        self.progress = progress.unwrap_or(f32::NAN);
+    }
+
+    pub(super) fn set_values(&mut self, values: &[f64]) {
+        if self.values.len() == values.len() {
+            self.values.copy_from_slice(values);
+        } else {
+            self.values = values.into();
+        }
+    }
+
+    /// When an answer of that moment ends.
+    pub(super) fn end_of(&self, sampled_at: Timestamp) -> Timestamp {
+        sampled_at.plus(Duration::from_millis(u64::from(self.ttl_ms)))
+    }
+}
+
+/// A time to live in whole milliseconds, rounded up.
+pub(super) fn millis(ttl: Duration) -> u32 {
+    u32::try_from(ttl.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX)
 }
 
 /// What fresh observations say together.
@@ -78,12 +134,56 @@ pub(super) fn together<'a>(slots: impl Iterator<Item = &'a Slot> + Clone) -> Opt
     if inside.is_some() {
         return inside;
     }
-    let mut best: Vec<(&str, Status)> = Vec::new();
+    // Slots of one check follow each other.
+    let mut worst = None;
+    let mut best: Option<(&str, Status)> = None;
     for slot in slots.filter(|slot| slot.counts()) {
-        match best.iter_mut().find(|(check, _)| *check == &*slot.check) {
-            Some((_, status)) => *status = (*status).min(slot.status),
-            None => best.push((&slot.check, slot.status)),
-        }
+        best = match best {
+            Some((check, status)) if *check == *slot.check => {
+                Some((check, status.min(slot.status)))
+            }
+            Some((_, status)) => {
+                worst = worst.max(Some(status));
+                Some((&slot.check, slot.status))
+            }
+            None => Some((&slot.check, slot.status)),
+        };
     }
-    best.into_iter().map(|(_, status)| status).max()
+    worst.max(best.map(|(_, status)| status))
+}
+
+/// Texts and lists that many slots share, kept once.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shared {
+    checks: BTreeSet<Arc<str>>,
+    value_names: BTreeSet<Arc<[Box<str>]>>,
+}
+
+impl Shared {
+    /// The most that is remembered of each: some hundred kinds of checks exist. What comes beyond is
+    /// kept by its slot alone.
+    const REMEMBERED_MAX: usize = 16_384;
+
+    pub(super) fn check(&mut self, check: &str) -> Arc<str> {
+        if let Some(known) = self.checks.get(check) {
+            return known.clone();
+        }
+        let check: Arc<str> = check.into();
+        if self.checks.len() < Self::REMEMBERED_MAX {
+            self.checks.insert(check.clone());
+        }
+        check
+    }
+
+    pub(super) fn value_names<S: AsRef<str>>(&mut self, names: &[S]) -> Arc<[Box<str>]> {
+        let names: Vec<Box<str>> = names.iter().map(|name| name.as_ref().into()).collect();
+        if let Some(known) = self.value_names.get(&*names) {
+            return known.clone();
+        }
+        let names: Arc<[Box<str>]> = names.into();
+        if self.value_names.len() < Self::REMEMBERED_MAX {
+            self.value_names.insert(names.clone());
+        }
+        names
+    }
 }

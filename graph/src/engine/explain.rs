@@ -1,14 +1,12 @@
 //! What the engine shows of itself: rows, the chain of evidence, the topology in force.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::condition::decide;
-use super::model::Edge;
+use super::model::{Edge, Stream};
 use super::propagate::{NeedIs, state};
 use super::{ComponentRef, Engine};
-use crate::{
-    Component, ComponentIx, Condition, Kind, Provenance, Relation, Requirement, Status, Timestamp,
-};
+use crate::{Component, ComponentIx, Condition, Kind, Provenance, Relation, Status, Timestamp};
 
 /// The most components that a chain of evidence shows: more than anybody reads.
 const STEPS_MAX: usize = 200;
@@ -175,14 +173,23 @@ impl<'a> ComponentRef<'a> {
     /// Until when work on it is planned.
     #[must_use]
     pub fn maintenance_until(&self) -> Option<Timestamp> {
-        self.node().maintenance_until
+        self.engine.maintenance.get(&self.ix).copied()
+    }
+
+    /// What it shares with others: as declared or discovered, and what its agent told besides.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<&'a str, &'a str> {
+        let told = self.engine.told.get(&self.ix).into_iter().flatten();
+        told.chain(&self.node().component.labels)
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect()
     }
 
     /// How far it is, while it is starting and somebody tells.
     #[must_use]
     pub fn progress(&self) -> Option<f32> {
         self.speaking(Status::Starting)
-            .and_then(|slot| slot.progress)
+            .and_then(super::Slot::progress)
             .filter(|_| self.condition() == Condition::Starting)
     }
 
@@ -199,20 +206,19 @@ impl<'a> ComponentRef<'a> {
                     .iter()
                     .zip(&slot.values)
                     .filter(|(_, value)| !value.is_nan())
-                    .map(|(name, value)| (&*slot.check, name.as_str(), *value))
+                    .map(|(name, value)| (&*slot.check, &**name, *value))
             })
     }
 
-    /// The fresh observation with this status that is newest.
+    /// The fresh observation with this status that speaks for all: one from inside, if any, and of these the first by check
+    /// and vantage. Not the newest: two checks would take turns, and the text with them.
     fn speaking(&self, status: Status) -> Option<&'a super::Slot> {
-        let slots = self
-            .node()
-            .slots
-            .iter()
-            .map(|slot| &self.engine.slots[slot.index()]);
-        slots
-            .filter(|slot| slot.counts() && slot.status == status)
-            .max_by_key(|slot| (slot.inside, slot.sampled_at))
+        let says = move |slot: &&super::Slot| slot.counts() && slot.status == status;
+        let engine = self.engine;
+        let slots = self.node().slots.iter();
+        let mut said = slots.map(|slot| &engine.slots[slot.index()]).filter(says);
+        let mut inside = said.clone().filter(|slot| slot.inside);
+        inside.next().or_else(|| said.next())
     }
 
     /// One line: why it has its condition.
@@ -244,8 +250,11 @@ impl<'a> ComponentRef<'a> {
             Condition::Down if node.is_stopped() => "stopped in order".to_owned(),
             Condition::Down => said(Status::Failed).unwrap_or_else(rule),
             Condition::Unreachable => rule(),
-            Condition::Unknown if node.agent.as_ref().is_some_and(|agent| !agent.connected) => {
+            Condition::Unknown if node.stream() == Some(Stream::Lost) => {
                 "its agent is silent".to_owned()
+            }
+            Condition::Unknown if node.stream() == Some(Stream::Awaited) => {
+                "its agent has not returned since the aggregator's restart".to_owned()
             }
             Condition::Unknown if node.slots.is_empty() => "nobody observes it".to_owned(),
             Condition::Unknown => "no fresh observation".to_owned(),
@@ -255,22 +264,22 @@ impl<'a> ComponentRef<'a> {
     /// The first lost need in words: `etcd-1, which is down`.
     fn lost(&self, hard: bool) -> Option<String> {
         let node = self.node();
-        let edge = node.edges.iter().find(|edge| {
+        let edge = node.edges().find(|edge| {
             edge.relation.is_hard() == hard
-                && (edge.relation.counts_while(node.running)
+                && (edge.relation.counts_while(node.is_running())
                     || edge.relation.counts_while(false) && node.evidence == Some(Status::Starting))
-                && state(&self.engine.model, edge) == NeedIs::Lost
+                && state(&self.engine.model, *edge) == NeedIs::Lost
         })?;
-        let name = self.engine.words(&edge.requirement);
+        let name = self.engine.words(edge);
         let culprit = self.engine.deciding(edge).into_iter().next();
-        Some(match (edge.requirement.of.len(), culprit) {
-            (1, Some(ix)) if edge.requirement.of[0] == ix => {
+        Some(match (edge.of, culprit) {
+            ([member], Some(ix)) if *member == ix => {
                 format!(
                     "{name}, which is {}",
                     self.engine.model.node(ix).condition.as_str()
                 )
             }
-            (1, Some(ix)) => format!(
+            ([_], Some(ix)) => format!(
                 "{name}, and {} on the way there is {}",
                 self.engine.id(ix),
                 self.engine.model.node(ix).condition.as_str()
@@ -334,13 +343,12 @@ impl Engine {
 
     fn step(&self, ix: ComponentIx, depth: u32) -> Step {
         let node = self.model.node(ix);
-        let mut facts = self.facts(ix);
-        facts.held = node.held;
+        let facts = self.facts(ix);
         let mut evidence: Vec<EvidenceItem> = node
             .slots
             .iter()
             .map(|slot| &self.slots[slot.index()])
-            .filter(|slot| slot.sampled_at > Timestamp::from_micros(i64::MIN))
+            .filter(|slot| slot.sampled_at > Timestamp::NEVER)
             .map(|slot| EvidenceItem {
                 vantage: self.id(slot.vantage).to_owned(),
                 check: slot.check.to_string(),
@@ -351,7 +359,7 @@ impl Engine {
                 values: slot
                     .value_names
                     .iter()
-                    .cloned()
+                    .map(|name| name.to_string())
                     .zip(slot.values.iter().copied())
                     .collect(),
             })
@@ -377,17 +385,17 @@ impl Engine {
 
     fn needs(&self, ix: ComponentIx) -> Vec<NeedReport> {
         let node = self.model.node(ix);
-        node.edges
-            .iter()
+        node.edges()
             .map(|edge| {
                 let state = match state(&self.model, edge) {
                     NeedIs::There => NeedState::There,
                     NeedIs::Lost => NeedState::Lost,
                     NeedIs::NotKnown => NeedState::NotKnown,
                 };
-                let counts = edge.relation.is_hard() && edge.relation.counts_while(node.running);
+                let counts =
+                    edge.relation.is_hard() && edge.relation.counts_while(node.is_running());
                 NeedReport {
-                    need: self.words(&edge.requirement),
+                    need: self.words(edge),
                     relation: edge.relation,
                     state,
                     contradicted: state == NeedState::Lost
@@ -396,7 +404,7 @@ impl Engine {
                     components: if state == NeedState::Lost {
                         self.deciding(edge)
                     } else {
-                        edge.requirement.of.to_vec()
+                        edge.of.to_vec()
                     },
                 }
             })
@@ -404,7 +412,7 @@ impl Engine {
     }
 
     /// The lost members of a lost need, and what is lost on the way to them.
-    fn deciding(&self, edge: &Edge) -> Vec<ComponentIx> {
+    fn deciding(&self, edge: Edge<'_>) -> Vec<ComponentIx> {
         let mut found = BTreeSet::new();
         for (member, path) in edge.members() {
             if self.model.node(member).lost {
@@ -424,24 +432,20 @@ impl Engine {
         found.into_iter().collect()
     }
 
-    fn words(&self, requirement: &Requirement) -> String {
-        let mut names: Vec<&str> = requirement
-            .of
-            .iter()
-            .take(NAMED_MAX)
-            .map(|ix| self.id(*ix))
-            .collect();
+    fn words(&self, edge: Edge<'_>) -> String {
+        let named = edge.of.iter().take(NAMED_MAX);
+        let mut names: Vec<&str> = named.map(|ix| self.id(*ix)).collect();
         names.sort_unstable();
-        let more = requirement.of.len().saturating_sub(NAMED_MAX);
+        let more = edge.of.len().saturating_sub(NAMED_MAX);
         let more = if more > 0 {
             format!(" and {more} more")
         } else {
             String::new()
         };
-        match requirement.of.len() {
+        match edge.of.len() {
             1 => names.concat(),
-            n if n == requirement.at_least as usize => format!("all of {}{more}", names.join(", ")),
-            _ => format!("{} of {}{more}", requirement.at_least, names.join(", ")),
+            n if n == edge.at_least as usize => format!("all of {}{more}", names.join(", ")),
+            _ => format!("{} of {}{more}", edge.at_least, names.join(", ")),
         }
     }
 }

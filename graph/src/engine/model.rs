@@ -3,18 +3,31 @@
 //! **Invariant:** indices of nodes never change as long as the model lives; what discovery finds is appended.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::evidence::SlotId;
 use crate::{
-    Component, ComponentIx, Condition, Kind, Need, Relation, Requirement, Status, Timestamp,
-    Topology,
+    Component, ComponentIx, Condition, Relation, Requirement, Status, Timestamp, Topology,
 };
+
+/// What is known of an agent's stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Stream {
+    /// Gone, and the grace to come back is over.
+    #[default]
+    Lost,
+    /// It was open when the aggregator last looked, and the aggregator has not been there since.
+    Awaited,
+    /// Open: somebody on the host is alive.
+    Open,
+}
 
 /// What the aggregator knows of an agent on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Agent {
-    pub(super) connected: bool,
+    pub(super) stream: Stream,
     /// An orderly stop of the host was announced.
     pub(super) stopping: bool,
     pub(super) boot_id: String,
@@ -34,51 +47,71 @@ pub enum Verdict {
 pub(super) struct PathId(u32);
 
 /// A need with the paths to its members.
-#[derive(Debug, Clone)]
-pub(super) struct Edge {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Edge<'a> {
     pub(super) relation: Relation,
-    pub(super) requirement: Requirement,
-    /// One per member; empty when every path is.
-    pub(super) paths: Box<[PathId]>,
+    pub(super) at_least: u32,
+    pub(super) of: &'a [ComponentIx],
+    /// One per member; empty when every path of the component is.
+    paths: &'a [PathId],
 }
 
-impl Edge {
-    pub(super) fn members(&self) -> impl Iterator<Item = (ComponentIx, PathId)> + '_ {
-        let path = |at: usize| self.paths.get(at).copied().unwrap_or_default();
-        self.requirement
-            .of
+impl<'a> Edge<'a> {
+    pub(super) fn members(self) -> impl Iterator<Item = (ComponentIx, PathId)> + 'a {
+        let path = move |at: usize| self.paths.get(at).copied().unwrap_or_default();
+        self.of
             .iter()
             .enumerate()
             .map(move |(at, member)| (*member, path(at)))
     }
 }
 
+/// No entry of the instant stands for this node.
+pub(super) const UNMARKED: u32 = u32::MAX;
+
+/// A component with everything that is known of it.
+///
+/// What its past decides (`running`, `ran`, `start_lost`…) is as it was when the present instant began:
+/// see [`super::instant`].
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) component: Component,
+    /// The paths to the members of its needs, one need after the other; empty when every one is.
+    paths: Box<[PathId]>,
+    /// What is in it; sorted.
     pub(super) content: Vec<ComponentIx>,
-    pub(super) edges: Vec<Edge>,
-    /// Whose condition mentions this one: as a member of a need, or on a path.
+    /// Whose condition mentions this one: as a member of a need, or on a path; sorted.
     pub(super) dependents: Vec<ComponentIx>,
-    /// Slots about this component.
+    /// Slots about this component, by check and vantage.
     pub(super) slots: Vec<SlotId>,
     /// Slots whose vantage is this component.
     pub(super) seen_from_here: Vec<SlotId>,
+    pub(super) agent: Option<Box<Agent>>,
+    pub(super) since: Timestamp,
+    /// When a need to start was last lost and then back.
+    pub(super) start_lost_until: Timestamp,
+    /// When a need to run was last lost and then back.
+    pub(super) run_lost_until: Timestamp,
+    /// Its place among those that the present instant touched.
+    pub(super) mark: u32,
     pub(super) evidence: Option<Status>,
-    /// In its run phase: it was ok since its host's last boot and has not been starting since.
-    pub(super) running: bool,
-    pub(super) agent: Option<Agent>,
-    pub(super) gone: bool,
-    pub(super) maintenance_until: Option<Timestamp>,
     pub(super) verdict: Option<Verdict>,
+    pub(super) condition: Condition,
+    pub(super) gone: bool,
     pub(super) lost: bool,
     pub(super) there: bool,
-    pub(super) condition: Condition,
-    pub(super) since: Timestamp,
     /// What blocked it is back; its old failure does not count before a fresh look.
     pub(super) held: bool,
-    /// When a need of it was last lost.
-    pub(super) blocked_until: Timestamp,
+    /// In its run phase: it was ok since its host's last boot and has not been starting since.
+    pub(super) running: bool,
+    /// A need to start was lost.
+    pub(super) start_lost: bool,
+    /// A need to run was lost.
+    pub(super) run_lost: bool,
+    /// A need to start is lost now.
+    pub(super) start_is_lost: bool,
+    /// A need to run is lost now.
+    pub(super) run_is_lost: bool,
     /// It worked in the last stable time.
     pub(super) ran: bool,
     /// It worked in the last stable time and does not now.
@@ -86,36 +119,127 @@ pub(super) struct Node {
 }
 
 impl Node {
+    fn new(component: Component, at: Timestamp) -> Self {
+        Self {
+            component,
+            paths: Box::default(),
+            content: Vec::new(),
+            dependents: Vec::new(),
+            slots: Vec::new(),
+            seen_from_here: Vec::new(),
+            agent: None,
+            since: at,
+            start_lost_until: Timestamp::NEVER,
+            run_lost_until: Timestamp::NEVER,
+            mark: UNMARKED,
+            evidence: None,
+            verdict: None,
+            condition: Condition::Unknown,
+            gone: false,
+            lost: false,
+            there: false,
+            held: false,
+            running: false,
+            start_lost: false,
+            run_lost: false,
+            start_is_lost: false,
+            run_is_lost: false,
+            ran: false,
+            missing: false,
+        }
+    }
+
+    /// Its container, then its needs.
+    pub(super) fn edges(&self) -> impl Iterator<Item = Edge<'_>> + Clone {
+        let container = self.component.container.iter().map(|outer| Edge {
+            relation: Relation::Container,
+            at_least: 1,
+            of: std::slice::from_ref(outer),
+            paths: &[],
+        });
+        let mut rest = &*self.paths;
+        let needs = self.component.needs.iter().map(move |need| {
+            let of = &*need.requirement.of;
+            let (paths, others) = rest.split_at(of.len().min(rest.len()));
+            rest = others;
+            Edge {
+                relation: need.relation,
+                at_least: need.requirement.at_least,
+                of,
+                paths,
+            }
+        });
+        container.chain(needs)
+    }
+
+    /// Whether the stream of an agent on it is open.
+    pub(super) fn has_open_stream(&self) -> bool {
+        self.stream() == Some(Stream::Open)
+    }
+
+    pub(super) fn stream(&self) -> Option<Stream> {
+        self.agent.as_ref().map(|agent| agent.stream)
+    }
+
+    /// It went down in order: that was announced, and its agent is lost.
     pub(super) fn is_stopped(&self) -> bool {
         self.agent
             .as_ref()
-            .is_some_and(|agent| agent.stopping && !agent.connected)
+            .is_some_and(|agent| agent.stopping && agent.stream == Stream::Lost)
+    }
+
+    /// Whether it is in its run phase, the present instant included.
+    pub(super) const fn is_running(&self) -> bool {
+        match self.evidence {
+            Some(Status::Ok | Status::Degraded) => true,
+            Some(Status::Starting) => false,
+            Some(Status::Failed | Status::Unknown) | None => self.running,
+        }
     }
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     pub(super) nodes: Vec<Node>,
+    /// How many of the nodes, the first ones, were declared.
+    pub(super) declared: usize,
     by_id: BTreeMap<Arc<str>, ComponentIx>,
     paths: Vec<Arc<[Requirement]>>,
     path_ids: BTreeMap<Arc<[Requirement]>, PathId>,
 }
 
 impl Model {
-    pub(super) fn new(topology: &Topology, at: Timestamp) -> Self {
+    pub(super) fn new(topology: Topology, at: Timestamp) -> Self {
         let mut model = Self::default();
         model.intern(Vec::new());
-        for component in topology.components() {
-            model.push(component.clone(), at);
+        let components = topology.into_components();
+        model.declared = components.len();
+        model.nodes.reserve_exact(components.len());
+        for component in components {
+            model.push(component, at);
         }
         for at in 0..model.nodes.len() {
             model.connect(index(at));
+        }
+        for node in &mut model.nodes {
+            node.content.shrink_to_fit();
+            node.dependents.shrink_to_fit();
         }
         model
     }
 
     pub(super) fn find(&self, id: &str) -> Option<ComponentIx> {
         self.by_id.get(id).copied()
+    }
+
+    /// The components whose id begins like this, sorted by id.
+    pub(super) fn with_prefix(&self, prefix: &str) -> Vec<ComponentIx> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        self.by_id
+            .range::<str, _>(from)
+            .take_while(|(id, _)| id.starts_with(prefix))
+            .map(|(_, ix)| *ix)
+            .collect()
     }
 
     pub(super) fn node(&self, ix: ComponentIx) -> &Node {
@@ -133,99 +257,104 @@ impl Model {
         ix
     }
 
-    /// What an inferred component turned out to be.
+    /// Puts another description of a component in place, with its edges.
     pub(super) fn redefine(&mut self, ix: ComponentIx, component: Component) {
+        let node = self.node(ix);
+        let moved = node.component.container != component.container;
+        let before: Vec<ComponentIx> = node
+            .edges()
+            .flat_map(Edge::members)
+            .map(|(member, _)| member)
+            .collect();
+        for member in before {
+            remove(&mut self.node_mut(member).dependents, ix);
+        }
+        if let Some(outer) = self.node(ix).component.container {
+            remove(&mut self.node_mut(outer).content, ix);
+        }
         self.node_mut(ix).component = component;
         self.connect(ix);
+        if moved {
+            self.find_paths_again(ix);
+        }
     }
 
     fn push(&mut self, component: Component, at: Timestamp) -> ComponentIx {
         let ix = index(self.nodes.len());
         self.by_id.insert(component.id.clone(), ix);
-        let is_empty_group = component.kind == Kind::Group && component.needs.is_empty();
-        self.nodes.push(Node {
-            component,
-            content: Vec::new(),
-            edges: Vec::new(),
-            dependents: Vec::new(),
-            slots: Vec::new(),
-            seen_from_here: Vec::new(),
-            evidence: None,
-            running: false,
-            agent: None,
-            gone: false,
-            maintenance_until: None,
-            verdict: None,
-            lost: false,
-            there: is_empty_group,
-            condition: Condition::Unknown,
-            since: at,
-            held: false,
-            blocked_until: Timestamp::default(),
-            ran: false,
-            missing: false,
-        });
+        self.nodes.push(Node::new(component, at));
         ix
     }
 
     fn connect(&mut self, ix: ComponentIx) {
-        let component = self.node(ix).component.clone();
-        let mut edges = Vec::new();
-        if let Some(container) = component.container {
-            let requirement = Requirement {
-                at_least: 1,
-                of: Box::new([container]),
-            };
-            edges.push(Edge {
-                relation: Relation::Container,
-                requirement,
-                paths: Box::default(),
-            });
-            self.node_mut(container).content.push(ix);
+        if let Some(container) = self.node(ix).component.container {
+            insert(&mut self.node_mut(container).content, ix);
         }
-        for Need {
-            relation,
-            requirement,
-        } in component.needs
-        {
-            let paths: Box<[PathId]> = requirement
-                .of
-                .iter()
-                .map(|member| self.path(ix, *member))
-                .collect();
-            let paths = if paths.iter().all(|path| path.0 == 0) {
-                Box::default()
-            } else {
-                paths
-            };
-            edges.push(Edge {
-                relation,
-                requirement,
-                paths,
-            });
+        let members: Vec<ComponentIx> = self
+            .node(ix)
+            .edges()
+            .flat_map(|edge| edge.of.iter().copied())
+            .collect();
+        for member in members {
+            insert(&mut self.node_mut(member).dependents, ix);
         }
-        for edge in &edges {
-            for (member, path) in edge.members() {
-                self.depend(ix, member);
-                self.depend_on_path(ix, path);
-            }
-        }
-        self.node_mut(ix).edges = edges;
+        self.find_paths(ix);
     }
 
-    /// Notes that the condition of `dependent` mentions `on`.
-    fn depend(&mut self, dependent: ComponentIx, on: ComponentIx) {
-        let dependents = &mut self.node_mut(on).dependents;
-        if dependents.last() != Some(&dependent) {
-            dependents.push(dependent);
+    /// Finds the paths to what a component needs.
+    fn find_paths(&mut self, ix: ComponentIx) {
+        let members: Vec<ComponentIx> = self
+            .node(ix)
+            .component
+            .needs
+            .iter()
+            .flat_map(|need| need.requirement.of.iter().copied())
+            .collect();
+        let paths: Vec<PathId> = members
+            .into_iter()
+            .map(|member| self.path(ix, member))
+            .collect();
+        if paths.iter().all(|path| path.0 == 0) {
+            self.node_mut(ix).paths = Box::default();
+            return;
         }
+        for path in &paths {
+            self.depend_on_path(ix, *path);
+        }
+        self.node_mut(ix).paths = paths.into();
+    }
+
+    /// After a component moved: the paths to it and to all that is in it, and from there, may be others.
+    fn find_paths_again(&mut self, ix: ComponentIx) {
+        let mut touched = self.inside(ix);
+        touched.push(ix);
+        for at in 0..touched.len() {
+            let dependents = self.node(touched[at]).dependents.clone();
+            touched.extend(dependents);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for ix in touched {
+            self.find_paths(ix);
+        }
+    }
+
+    /// Everything in a component, at any depth.
+    pub(super) fn inside(&self, ix: ComponentIx) -> Vec<ComponentIx> {
+        let mut found = Vec::new();
+        let mut open = self.node(ix).content.clone();
+        while let Some(ix) = open.pop() {
+            found.push(ix);
+            open.extend_from_slice(&self.node(ix).content);
+        }
+        found
     }
 
     /// Notes that the condition of `dependent` mentions what stands on the path.
     pub(super) fn depend_on_path(&mut self, dependent: ComponentIx, path: PathId) {
         for requirement in self.requirements(path).iter() {
             for member in &requirement.of {
-                self.depend(dependent, *member);
+                insert(&mut self.node_mut(*member).dependents, dependent);
             }
         }
     }
@@ -259,6 +388,13 @@ impl Model {
 
     /// What stands between two components: the union of `reached_via` of everything that holds one of them and not both.
     pub(super) fn path(&mut self, from: ComponentIx, to: ComponentIx) -> PathId {
+        let stands_somewhere = |end| {
+            self.chain(end)
+                .any(|step| !self.node(step).component.reached_via.is_empty())
+        };
+        if !stands_somewhere(from) && !stands_somewhere(to) {
+            return PathId::default();
+        }
         let (a, b): (Vec<_>, Vec<_>) = (self.chain(from).collect(), self.chain(to).collect());
         let mut requirements: Vec<Requirement> = a
             .iter()
@@ -283,6 +419,25 @@ impl Model {
         self.paths.push(key.clone());
         self.path_ids.insert(key, id);
         id
+    }
+}
+
+/// Puts an index where it belongs; nearly always that is the end.
+fn insert(sorted: &mut Vec<ComponentIx>, ix: ComponentIx) {
+    match sorted.last() {
+        Some(last) if *last < ix => sorted.push(ix),
+        None => sorted.push(ix),
+        Some(_) => {
+            if let Err(at) = sorted.binary_search(&ix) {
+                sorted.insert(at, ix);
+            }
+        }
+    }
+}
+
+fn remove(sorted: &mut Vec<ComponentIx>, ix: ComponentIx) {
+    if let Ok(at) = sorted.binary_search(&ix) {
+        sorted.remove(at);
     }
 }
 

@@ -5,8 +5,6 @@
 //! taken back first and then derived anew (delete and rederive, Gupta, Mumick and Subrahmanian, "Maintaining Views
 //! Incrementally", SIGMOD 1993): the cost is that of what changes, not of the graph.
 
-use std::collections::BTreeMap;
-
 use super::model::{Edge, Model, Node};
 use crate::{ComponentIx, Kind, Status};
 
@@ -20,23 +18,38 @@ enum Fact {
 /// Brings `lost` and `there` up to date after the evidence of `seeds` changed. Returns the components for which one of
 /// them is different now, sorted.
 pub(super) fn refresh(model: &mut Model, seeds: &[ComponentIx]) -> Vec<ComponentIx> {
-    let mut before = BTreeMap::new();
-    for fact in [Fact::Lost, Fact::There] {
-        refresh_one(model, seeds, fact, &mut before);
-    }
+    let mut before = Vec::new();
+    refresh_one(model, seeds, Fact::Lost, &mut before);
+    // A member that is there behind a path that was lost just now counts as lost.
+    let lost = flipped(model, &mut before);
+    let mut groups: Vec<ComponentIx> = lost
+        .iter()
+        .flat_map(|ix| &model.node(*ix).dependents)
+        .filter(|ix| model.node(**ix).component.kind == Kind::Group)
+        .copied()
+        .collect();
+    groups.extend_from_slice(seeds);
+    groups.sort_unstable();
+    groups.dedup();
+    refresh_one(model, &groups, Fact::There, &mut before);
+    flipped(model, &mut before)
+}
+
+/// A component with whether it was lost and whether it was there.
+type Before = (ComponentIx, (bool, bool));
+
+/// Which of them are different now; leaves each once, as it was first.
+fn flipped(model: &Model, before: &mut Vec<Before>) -> Vec<ComponentIx> {
+    before.sort_by_key(|(ix, _)| *ix);
+    before.dedup_by_key(|(ix, _)| *ix);
     before
-        .into_iter()
+        .iter()
         .filter(|(ix, was)| *was != (model.node(*ix).lost, model.node(*ix).there))
-        .map(|(ix, _)| ix)
+        .map(|(ix, _)| *ix)
         .collect()
 }
 
-fn refresh_one(
-    model: &mut Model,
-    seeds: &[ComponentIx],
-    fact: Fact,
-    before: &mut BTreeMap<ComponentIx, (bool, bool)>,
-) {
+fn refresh_one(model: &mut Model, seeds: &[ComponentIx], fact: Fact, before: &mut Vec<Before>) {
     let mut open: Vec<ComponentIx> = Vec::new();
     let mut stack: Vec<ComponentIx> = seeds.to_vec();
     while let Some(ix) = stack.pop() {
@@ -44,15 +57,11 @@ fn refresh_one(
         if !holds(node, fact) || is_given(node, fact) {
             continue;
         }
-        before.entry(ix).or_insert((node.lost, node.there));
-        let dependents = node.dependents.clone();
+        before.push((ix, (node.lost, node.there)));
         set(model.node_mut(ix), fact, false);
         open.push(ix);
-        stack.extend(
-            dependents
-                .into_iter()
-                .filter(|dependent| holds(model.node(*dependent), fact)),
-        );
+        let dependents = model.node(ix).dependents.iter().copied();
+        stack.extend(dependents.filter(|dependent| holds(model.node(*dependent), fact)));
     }
     open.extend_from_slice(seeds);
     while let Some(ix) = open.pop() {
@@ -60,14 +69,10 @@ fn refresh_one(
         if holds(node, fact) || !derives(model, node, fact) {
             continue;
         }
-        before.entry(ix).or_insert((node.lost, node.there));
-        let dependents = node.dependents.clone();
+        before.push((ix, (node.lost, node.there)));
         set(model.node_mut(ix), fact, true);
-        open.extend(
-            dependents
-                .into_iter()
-                .filter(|dependent| !holds(model.node(*dependent), fact)),
-        );
+        let dependents = model.node(ix).dependents.iter().copied();
+        open.extend(dependents.filter(|dependent| !holds(model.node(*dependent), fact)));
     }
 }
 
@@ -111,11 +116,12 @@ fn derives(model: &Model, node: &Node, fact: Fact) -> bool {
         return false;
     }
     match (fact, node.evidence) {
-        (Fact::Lost, None | Some(Status::Unknown)) => hard_need_is_lost(model, node, node.running),
+        (Fact::Lost, None | Some(Status::Unknown)) => {
+            hard_need_is_lost(model, node, node.is_running())
+        }
         (Fact::Lost, Some(Status::Starting)) => hard_need_is_lost(model, node, false),
         (Fact::There, None) if node.component.kind == Kind::Group => node
-            .edges
-            .iter()
+            .edges()
             .filter(|edge| edge.relation.is_hard())
             .all(|edge| state(model, edge) == NeedIs::There),
         _ => false,
@@ -123,12 +129,41 @@ fn derives(model: &Model, node: &Node, fact: Fact) -> bool {
 }
 
 /// Whether a hard need of the phase is lost.
-pub(super) fn hard_need_is_lost(model: &Model, node: &Node, running: bool) -> bool {
-    node.edges.iter().any(|edge| {
+fn hard_need_is_lost(model: &Model, node: &Node, running: bool) -> bool {
+    node.edges().any(|edge| {
         edge.relation.is_hard()
             && edge.relation.counts_while(running)
             && state(model, edge) == NeedIs::Lost
     })
+}
+
+/// What a component lost of what it needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct LostNeeds {
+    /// A hard need to start.
+    pub(super) to_start: bool,
+    /// A hard need to run.
+    pub(super) to_run: bool,
+    /// A soft need of its phase.
+    pub(super) used: bool,
+}
+
+/// What of a component's needs is lost.
+pub(super) fn lost_needs(model: &Model, node: &Node, running: bool) -> LostNeeds {
+    let mut lost = LostNeeds::default();
+    for edge in node.edges() {
+        let relation = edge.relation;
+        if state(model, edge) != NeedIs::Lost {
+            continue;
+        }
+        if relation.is_hard() {
+            lost.to_start |= relation.counts_while(false);
+            lost.to_run |= relation.counts_while(true);
+        } else {
+            lost.used |= relation.counts_while(running);
+        }
+    }
+    lost
 }
 
 /// What became of a need, three-valued: what is not known is never counted as lost.
@@ -140,7 +175,7 @@ pub(super) enum NeedIs {
 }
 
 /// The need as a whole, before any look through its members.
-pub(super) fn state(model: &Model, edge: &Edge) -> NeedIs {
+pub(super) fn state(model: &Model, edge: Edge<'_>) -> NeedIs {
     let (mut there, mut lost) = (0_usize, 0_usize);
     for (member, path) in edge.members() {
         let node = model.node(member);
@@ -150,10 +185,10 @@ pub(super) fn state(model: &Model, edge: &Edge) -> NeedIs {
             there += 1;
         }
     }
-    let enough = edge.requirement.at_least as usize;
+    let enough = edge.at_least as usize;
     if there >= enough {
         NeedIs::There
-    } else if edge.requirement.of.len() - lost < enough {
+    } else if edge.of.len() - lost < enough {
         NeedIs::Lost
     } else {
         NeedIs::NotKnown

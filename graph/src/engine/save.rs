@@ -4,22 +4,21 @@
 //! from evidence (conditions, what is lost) is not trusted but derived again.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Agent, Model, Verdict, index};
+use super::model::{Agent, Stream, Verdict, index};
 use super::tracker::Tracker;
-use super::{Engine, NOWHERE, Slot, SlotId, model};
+use super::{Engine, Slot, SlotId, model};
 use crate::{
     Component, ComponentIx, Condition, Kind, Need, Provenance, Relation, Requirement, Status,
     Timestamp, Topology,
 };
 
 /// The version of the snapshot that this release writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why a snapshot cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -70,13 +69,33 @@ struct SavedNode {
     ran: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     missing: bool,
-    blocked_until: Timestamp,
+    #[serde(default, skip_serializing_if = "is_false")]
+    start_lost: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    run_lost: bool,
+    /// Microseconds since the Unix epoch; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_lost_until_us: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run_lost_until_us: Option<i64>,
+    /// How it stood when the present instant began, if that touched it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<(Condition, Timestamp)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     maintenance_until: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     verdict: Option<Verdict>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    agent: Option<(bool, bool, String)>,
+    agent: Option<SavedAgent>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    told: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct SavedAgent {
+    stream: Stream,
+    stopping: bool,
+    boot_id: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -84,9 +103,9 @@ struct SavedSlot {
     component: u32,
     vantage: u32,
     check: Arc<str>,
-    ttl_us: u64,
+    ttl_ms: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    value_names: Vec<String>,
+    value_names: Vec<Box<str>>,
     status: Status,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     progress: Option<f32>,
@@ -96,6 +115,7 @@ struct SavedSlot {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     values: Vec<Option<f64>>,
     sampled_us: i64,
+    expires_us: i64,
     fresh: bool,
 }
 
@@ -130,7 +150,9 @@ impl Engine {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        let nodes = self.model.nodes.iter().map(|node| SavedNode {
+        let never = |at: Timestamp| Some(at.as_micros()).filter(|_| at != Timestamp::NEVER);
+        let each = self.model.nodes.iter().enumerate();
+        let nodes = each.map(|(at, node)| SavedNode {
             id: node.component.id.clone(),
             kind: node.component.kind.as_str().to_owned(),
             container: node.component.container.map(|ix| ix.0),
@@ -152,22 +174,31 @@ impl Engine {
             held: node.held,
             ran: node.ran,
             missing: node.missing,
-            blocked_until: node.blocked_until,
-            maintenance_until: node.maintenance_until,
+            start_lost: node.start_lost,
+            run_lost: node.run_lost,
+            start_lost_until_us: never(node.start_lost_until),
+            run_lost_until_us: never(node.run_lost_until),
+            before: self
+                .instant
+                .before(node)
+                .map(|before| (before.condition, before.since)),
+            maintenance_until: self.maintenance.get(&index(at)).copied(),
             verdict: node.verdict,
-            agent: node
-                .agent
-                .as_ref()
-                .map(|agent| (agent.connected, agent.stopping, agent.boot_id.clone())),
+            agent: node.agent.as_ref().map(|agent| SavedAgent {
+                stream: agent.stream,
+                stopping: agent.stopping,
+                boot_id: agent.boot_id.clone(),
+            }),
+            told: self.told.get(&index(at)).cloned().unwrap_or_default(),
         });
         let slots = self.slots.iter().map(|slot| SavedSlot {
             component: slot.component.0,
             vantage: slot.vantage.0,
             check: slot.check.clone(),
-            ttl_us: u64::try_from(slot.ttl.as_micros()).unwrap_or(u64::MAX),
+            ttl_ms: slot.ttl_ms,
             value_names: slot.value_names.to_vec(),
             status: slot.status,
-            progress: slot.progress,
+            progress: slot.progress(),
             detail: slot.detail.to_string(),
             values: slot
                 .values
@@ -175,6 +206,7 @@ impl Engine {
                 .map(|value| Some(*value).filter(|value| value.is_finite()))
                 .collect(),
             sampled_us: slot.sampled_at.as_micros(),
+            expires_us: slot.expires.as_micros(),
             fresh: slot.fresh,
         });
         Snapshot {
@@ -188,64 +220,71 @@ impl Engine {
 
     /// Makes the engine of a sound snapshot: the declared components first, then what had joined them, then evidence.
     pub(super) fn restore(snapshot: Snapshot, declared: Topology) -> Self {
-        let now = snapshot.now;
         let mut engine = Self {
-            now,
-            model: Model::new(&declared, now),
-            declared,
-            slots: Vec::with_capacity(snapshot.slots.len()),
-            slot_ids: BTreeMap::new(),
-            expiries: BinaryHeap::new(),
-            maintenance: BTreeMap::new(),
             tracker: snapshot.tracker,
-            counts: [0; 7],
+            ..Self::unstarted(declared, snapshot.now)
         };
         let old: Vec<Arc<str>> = snapshot.nodes.iter().map(|node| node.id.clone()).collect();
         let vantages: BTreeSet<u32> = snapshot.slots.iter().map(|slot| slot.vantage).collect();
         engine.rejoin(&snapshot.nodes, &vantages);
         let place: Vec<Option<ComponentIx>> = old.iter().map(|id| engine.model.find(id)).collect();
         engine.tracker.missing = 0;
-        for saved in snapshot.nodes {
-            let Some(ix) = engine.model.find(&saved.id) else {
+        for (saved, ix) in snapshot.nodes.into_iter().zip(&place) {
+            match ix {
+                Some(ix) => engine.restore_node(saved, *ix),
                 // It was declared and is no longer: nobody waits for it.
-                engine.tracker.broken.remove(&*saved.id);
-                continue;
-            };
-            let node = engine.model.node_mut(ix);
-            node.condition = saved.condition;
-            node.since = saved.since;
-            node.running = saved.running;
-            node.gone = saved.gone;
-            node.held = saved.held;
-            node.ran = saved.ran;
-            node.missing = saved.missing;
-            node.blocked_until = saved.blocked_until;
-            node.maintenance_until = saved.maintenance_until;
-            node.verdict = saved.verdict;
-            node.agent = saved.agent.map(|(connected, stopping, boot_id)| Agent {
-                connected,
-                stopping,
-                boot_id,
-            });
-            engine.tracker.missing += usize::from(saved.missing);
-            if let Some(until) = saved.maintenance_until {
-                engine.maintenance.insert(ix, until);
+                None => engine.tracker.forget(&saved.id),
             }
         }
+        engine.maintenance_ends = engine.maintenance.values().min().copied();
+        engine.slots.reserve_exact(snapshot.slots.len());
         for saved in snapshot.slots {
             engine.restore_slot(saved, &place);
         }
         for at in 0..engine.model.nodes.len() {
+            let ix = index(at);
+            engine.model.nodes[at].evidence = engine.evidence(ix);
             let node = &engine.model.nodes[at];
-            let mut evidence =
-                super::together(node.slots.iter().map(|slot| &engine.slots[slot.index()]));
-            if node.agent.as_ref().is_some_and(|agent| agent.connected) {
-                evidence = Some(evidence.map_or(Status::Ok, |status| status.max(Status::Ok)));
+            if node.condition.is_there() && !node.ran && node.mark == model::UNMARKED {
+                engine.working.push(ix);
             }
-            engine.model.nodes[at].evidence = evidence;
         }
         engine.start();
         engine
+    }
+
+    fn restore_node(&mut self, saved: SavedNode, ix: ComponentIx) {
+        let node = self.model.node_mut(ix);
+        if let Some((condition, since)) = saved.before {
+            self.instant.restore(ix, node, condition, since);
+        }
+        node.condition = saved.condition;
+        node.since = saved.since;
+        node.running = saved.running;
+        node.gone = saved.gone;
+        node.held = saved.held;
+        node.ran = saved.ran;
+        node.missing = saved.missing;
+        node.start_lost = saved.start_lost;
+        node.run_lost = saved.run_lost;
+        let until = |us: Option<i64>| us.map_or(Timestamp::NEVER, Timestamp::from_micros);
+        node.start_lost_until = until(saved.start_lost_until_us);
+        node.run_lost_until = until(saved.run_lost_until_us);
+        node.verdict = saved.verdict;
+        node.agent = saved.agent.map(|agent| {
+            Box::new(Agent {
+                stream: agent.stream,
+                stopping: agent.stopping,
+                boot_id: agent.boot_id,
+            })
+        });
+        self.tracker.missing += usize::from(saved.missing);
+        if let Some(until) = saved.maintenance_until {
+            self.maintenance.insert(ix, until);
+        }
+        if !saved.told.is_empty() {
+            self.told.insert(ix, saved.told);
+        }
     }
 
     /// Appends what had joined the declared components, and hosts of agents that are declared no longer.
@@ -258,26 +297,13 @@ impl Engine {
                 continue;
             }
             let kind = Kind::find(&saved.kind).unwrap_or(Kind::Service);
-            self.model.append(
-                Component {
-                    id: saved.id.clone(),
-                    kind,
-                    container: None,
-                    class: Arc::from(kind.default_class()),
-                    weight: 1.0,
-                    public: None,
-                    start_slots: None,
-                    labels: saved.labels.clone(),
-                    needs: Vec::new(),
-                    reached_via: Vec::new(),
-                    backs_up: Vec::new(),
-                    provenance: match saved.provenance {
-                        Provenance::Declared => Provenance::Inferred,
-                        other => other,
-                    },
-                },
-                now,
-            );
+            let provenance = match saved.provenance {
+                Provenance::Declared => Provenance::Inferred,
+                other => other,
+            };
+            let mut component = Component::joined(&saved.id, kind, None, provenance);
+            component.labels.clone_from(&saved.labels);
+            self.model.append(component, now);
         }
         for saved in nodes
             .iter()
@@ -318,55 +344,43 @@ impl Engine {
         }
     }
 
-    /// Every slot keeps its id; one whose component is no longer there keeps its place and is about nothing.
+    /// A slot whose component or vantage is no longer there is dropped; under the same topology every one keeps its id.
     fn restore_slot(&mut self, saved: SavedSlot, place: &[Option<ComponentIx>]) {
-        let id = SlotId(index(self.slots.len()).0);
-        let ends = (
+        let (Some(component), Some(vantage)) = (
             place[saved.component as usize],
             place[saved.vantage as usize],
-        );
-        let (component, vantage) = (ends.0.unwrap_or(NOWHERE), ends.1.unwrap_or(NOWHERE));
-        let known = ends.0.is_some() && ends.1.is_some();
-        let path = if known {
-            self.model.path(vantage, component)
-        } else {
-            model::PathId::default()
+        ) else {
+            return;
         };
-        let ttl = Duration::from_micros(saved.ttl_us);
-        let sampled_at = Timestamp::from_micros(saved.sampled_us);
-        let expires = sampled_at.plus(ttl);
-        let fresh = saved.fresh && known;
-        let inside = known
-            && (self.model.is_inside(component, vantage)
-                || self.model.is_inside(vantage, component));
-        self.slots.push(Slot {
-            component,
-            vantage,
-            check: saved.check.clone(),
-            inside,
-            path,
-            ttl,
-            value_names: Arc::from(saved.value_names),
-            status: saved.status,
-            progress: saved.progress,
-            detail: saved.detail.into(),
-            values: saved
-                .values
-                .into_iter()
-                .map(|value| value.unwrap_or(f64::NAN))
-                .collect(),
-            sampled_at,
-            expires,
-            fresh,
-            queued: fresh,
-        });
-        if known {
-            self.model.depend_on_path(component, path);
-            self.model.node_mut(component).slots.push(id);
-            self.model.node_mut(vantage).seen_from_here.push(id);
-            self.slot_ids.insert((component, vantage, saved.check), id);
+        let Err(at) = self.place_of(component, &saved.check, vantage) else {
+            return;
+        };
+        let id = SlotId(index(self.slots.len()).0);
+        let values: Vec<f64> = saved
+            .values
+            .into_iter()
+            .map(|value| value.unwrap_or(f64::NAN))
+            .collect();
+        let expires = Timestamp::from_micros(saved.expires_us);
+        let check = self.shared.check(&saved.check);
+        let value_names = self.shared.value_names(&saved.value_names);
+        let mut slot = Slot::new(component, vantage, check, value_names);
+        slot.ttl_ms = saved.ttl_ms;
+        slot.sampled_at = Timestamp::from_micros(saved.sampled_us);
+        slot.expires = expires;
+        slot.values = values.into();
+        slot.detail = saved.detail.into();
+        slot.status = saved.status;
+        slot.fresh = saved.fresh;
+        if saved.fresh {
+            slot.queued = expires;
         }
-        if fresh {
+        slot.set_progress(saved.progress);
+        self.slots.push(slot);
+        self.model.node_mut(component).slots.insert(at, id);
+        self.model.node_mut(vantage).seen_from_here.push(id);
+        self.look_again(id);
+        if saved.fresh {
             self.expiries.push(Reverse((expires, id)));
         }
     }

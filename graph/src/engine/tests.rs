@@ -1,7 +1,7 @@
 //! What the engine decides, from events as a capture holds them.
 
 use super::*;
-use crate::{Event, EventKind, IncidentState};
+use crate::{Event, EventKind, IncidentState, Status};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
@@ -24,12 +24,13 @@ fn see(engine: &mut Engine, seconds: i64, vantage: &str, component: &str, status
 }
 
 fn happen(engine: &mut Engine, seconds: i64, kind: EventKind) -> Changes {
-    engine
-        .apply(&Event {
-            at: at(seconds),
-            kind,
-        })
-        .unwrap()
+    let mut changes = Changes::default();
+    let event = Event {
+        at: at(seconds),
+        kind,
+    };
+    engine.apply(&event, &mut changes).unwrap();
+    changes
 }
 
 fn condition(engine: &Engine, id: &str) -> Condition {
@@ -363,7 +364,7 @@ fn a_damaged_snapshot_is_refused() {
         Engine::load(b"{", Topology::empty()),
         Err(LoadError::Damaged(_))
     ));
-    let other = br#"{"version":9,"now":"1970-01-01T00:00:00.000Z","nodes":[],"slots":[],"tracker":{"incident":null,"broken":[],"first":null,"missing":0,"back_since":null}}"#;
+    let other = br#"{"version":9,"now":"1970-01-01T00:00:00.000Z","nodes":[],"slots":[],"tracker":{"incident":null,"broken":[],"missing":0,"pending":{"first":null,"back_since":null},"began":null,"joined":[]}}"#;
     assert!(matches!(
         Engine::load(other, Topology::empty()),
         Err(LoadError::Version { found: 9 })

@@ -5,6 +5,7 @@
 //! has done so for the same time.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,11 +20,24 @@ pub(super) const SETTLE: Duration = Duration::from_secs(15);
 pub(super) struct Tracker {
     pub(super) incident: Option<Incident>,
     /// Components that are broken on their own, or silent, at this moment.
-    pub(super) broken: BTreeSet<String>,
-    /// When the first of them was seen, and which, while no incident is open.
-    first: Option<(Timestamp, String)>,
+    broken: BTreeSet<Arc<str>>,
     /// Components that worked in the last stable time and do not now.
     pub(super) missing: usize,
+    pending: Pending,
+    /// How `pending` stood when the present instant began: what lasts no time restarts no wait.
+    began: Option<(Timestamp, Pending)>,
+    /// What joined the failed of the incident at the present instant.
+    joined: BTreeSet<Arc<str>>,
+    /// The failed of the incident are others than at the last look.
+    #[serde(skip)]
+    failed_changed: bool,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Pending {
+    /// When the first broken component was seen, and which, while no incident is open.
+    first: Option<(Timestamp, Arc<str>)>,
     /// Since when nothing is broken and nothing is missing, while an incident is open.
     back_since: Option<Timestamp>,
 }
@@ -31,7 +45,7 @@ pub(super) struct Tracker {
 impl Tracker {
     /// No failure is known and none is being waited for.
     pub(super) fn is_stable(&self) -> bool {
-        self.broken.is_empty() && self.first.is_none() && !self.is_open()
+        self.broken.is_empty() && self.pending.first.is_none() && !self.is_open()
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -40,74 +54,117 @@ impl Tracker {
             .is_some_and(|incident| incident.state != IncidentState::Resolved)
     }
 
-    /// Looks at what changed. Returns whether the incident did, and whether a stable time begins.
-    pub(super) fn update(&mut self, at: Timestamp) -> (bool, bool) {
-        let before = (self.incident.clone(), self.is_stable());
-        if self.is_open() {
-            self.follow(at);
+    /// Notes whether a component is broken on its own.
+    pub(super) fn note(&mut self, at: Timestamp, id: &Arc<str>, is_broken: bool) {
+        self.begin(at);
+        if is_broken {
+            if self.broken.insert(id.clone()) && self.is_open() {
+                self.join(id);
+            }
+        } else if self.broken.remove(id)
+            && self.joined.remove(id)
+            && let Some(incident) = &mut self.incident
+        {
+            self.failed_changed |= incident.failed.remove(&**id);
+        }
+    }
+
+    /// A component is not there any more.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.broken.remove(id);
+    }
+
+    fn join(&mut self, id: &Arc<str>) {
+        if let Some(incident) = &mut self.incident
+            && !incident.failed.contains(&**id)
+        {
+            incident.failed.insert(id.to_string());
+            self.joined.insert(id.clone());
+            self.failed_changed = true;
+        }
+    }
+
+    fn begin(&mut self, at: Timestamp) {
+        if self.began.as_ref().is_none_or(|(began, _)| *began != at) {
+            self.began = Some((at, self.pending.clone()));
+            self.joined.clear();
+        }
+    }
+
+    /// Looks at what changed. Returns whether the incident did.
+    pub(super) fn update(&mut self, at: Timestamp) -> bool {
+        self.begin(at);
+        let changed = if self.is_open() {
+            self.follow(at)
         } else {
-            self.wait(at);
-        }
-        (self.incident != before.0, self.is_stable() && !before.1)
-    }
-
-    fn wait(&mut self, at: Timestamp) {
-        match (&self.first, self.broken.first()) {
-            (None, Some(id)) => self.first = Some((at, id.clone())),
-            (Some(_), None) => self.first = None,
-            (Some((opened, first)), Some(_)) if at >= opened.plus(SETTLE) => {
-                self.incident = Some(Incident {
-                    id: format!("{opened}/{first}"),
-                    state: IncidentState::Open,
-                    opened: *opened,
-                    resolved: None,
-                    failed: self.broken.clone(),
-                });
-                self.first = None;
-                self.back_since = None;
-            }
-            _ => {}
-        }
-    }
-
-    fn follow(&mut self, at: Timestamp) {
-        let back = self.broken.is_empty() && self.missing == 0;
-        match (back, self.back_since) {
-            (true, None) => self.back_since = Some(at),
-            (false, Some(_)) => self.back_since = None,
-            _ => {}
-        }
-        let over = self.back_since.filter(|since| at >= since.plus(SETTLE));
-        let Some(incident) = &mut self.incident else {
-            return;
+            self.wait(at)
         };
-        for id in &self.broken {
-            if !incident.failed.contains(id) {
-                incident.failed.insert(id.clone());
-            }
+        changed | std::mem::take(&mut self.failed_changed)
+    }
+
+    fn wait(&mut self, at: Timestamp) -> bool {
+        let before = self
+            .began
+            .as_ref()
+            .and_then(|(_, began)| began.first.clone());
+        self.pending.first = match self.broken.first() {
+            None => None,
+            Some(id) => before.or_else(|| Some((at, id.clone()))),
+        };
+        let Some((opened, first)) = &self.pending.first else {
+            return false;
+        };
+        if at < opened.plus(SETTLE) {
+            return false;
         }
-        incident.state = match over {
-            Some(since) => {
-                incident.resolved = Some(since);
-                IncidentState::Resolved
-            }
+        self.incident = Some(Incident {
+            id: format!("{opened}/{first}"),
+            state: IncidentState::Open,
+            opened: *opened,
+            resolved: None,
+            failed: self.broken.iter().map(|id| id.to_string()).collect(),
+        });
+        self.rest(at);
+        true
+    }
+
+    fn follow(&mut self, at: Timestamp) -> bool {
+        let before = self.began.as_ref().and_then(|(_, began)| began.back_since);
+        let is_back = self.broken.is_empty() && self.missing == 0;
+        self.pending.back_since = is_back.then(|| before.unwrap_or(at));
+        let over = self
+            .pending
+            .back_since
+            .filter(|since| at >= since.plus(SETTLE));
+        let Some(incident) = &mut self.incident else {
+            return false;
+        };
+        let state = match over {
+            Some(_) => IncidentState::Resolved,
             None if self.broken.is_empty() => IncidentState::Recovering,
             None => IncidentState::Open,
         };
+        let changed = incident.state != state;
+        incident.state = state;
+        incident.resolved = over;
         if over.is_some() {
-            self.back_since = None;
+            self.rest(at);
         }
+        changed
+    }
+
+    /// Nothing is waited for: what was has come, and not again at this instant.
+    fn rest(&mut self, at: Timestamp) {
+        self.pending = Pending::default();
+        self.began = Some((at, Pending::default()));
+        self.joined.clear();
     }
 
     /// When time alone changes something.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        let waiting = self
-            .first
-            .as_ref()
-            .filter(|_| !self.is_open())
-            .map(|(at, _)| at);
-        waiting
-            .or(self.back_since.as_ref())
+        let first = self.pending.first.as_ref().map(|(at, _)| at);
+        first
+            .or(self.pending.back_since.as_ref())
             .map(|at| at.plus(SETTLE))
     }
 }
@@ -120,29 +177,34 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
+    fn set(tracker: &mut Tracker, seconds: i64, id: &str, is_broken: bool) {
+        tracker.note(at(seconds), &Arc::from(id), is_broken);
+    }
+
     #[test]
     fn a_failure_that_passes_within_a_period_opens_nothing() {
         let mut tracker = Tracker::default();
-        tracker.broken.insert("a".to_owned());
-        assert_eq!(tracker.update(at(0)), (false, false));
+        set(&mut tracker, 0, "a", true);
+        assert!(!tracker.update(at(0)) && !tracker.is_stable());
         assert_eq!(tracker.deadline(), Some(at(15)));
-        tracker.broken.clear();
-        assert_eq!(tracker.update(at(10)), (false, true));
+        set(&mut tracker, 10, "a", false);
+        assert!(!tracker.update(at(10)) && tracker.is_stable());
         assert_eq!(tracker.incident, None);
     }
 
     #[test]
     fn an_incident_opens_at_its_first_failure_and_closes_when_all_is_back() {
         let mut tracker = Tracker::default();
-        tracker.broken.insert("b".to_owned());
+        set(&mut tracker, 0, "b", true);
         tracker.missing = 2;
         tracker.update(at(0));
-        tracker.broken.insert("a".to_owned());
-        assert!(tracker.update(at(15)).0);
+        set(&mut tracker, 15, "a", true);
+        assert!(tracker.update(at(15)));
         let opened = tracker.incident.clone().unwrap();
         assert_eq!((opened.opened, opened.state), (at(0), IncidentState::Open));
         assert_eq!(opened.id, "1970-01-01T00:00:00.000Z/b");
-        tracker.broken.clear();
+        set(&mut tracker, 60, "a", false);
+        set(&mut tracker, 60, "b", false);
         tracker.update(at(60));
         assert_eq!(
             tracker.incident.as_ref().unwrap().state,
@@ -150,19 +212,19 @@ mod tests {
         );
         tracker.missing = 0;
         tracker.update(at(70));
-        assert_eq!(tracker.update(at(85)), (true, true));
+        assert!(tracker.update(at(85)) && tracker.is_stable());
         assert_eq!(tracker.incident.unwrap().resolved, Some(at(70)));
     }
 
     #[test]
     fn a_relapse_before_the_end_goes_on_with_the_same_incident() {
         let mut tracker = Tracker::default();
-        tracker.broken.insert("b".to_owned());
+        set(&mut tracker, 0, "b", true);
         tracker.update(at(0));
         tracker.update(at(15));
-        tracker.broken.clear();
+        set(&mut tracker, 20, "b", false);
         tracker.update(at(20));
-        tracker.broken.insert("c".to_owned());
+        set(&mut tracker, 30, "c", true);
         tracker.update(at(30));
         let incident = tracker.incident.unwrap();
         assert_eq!(
@@ -170,5 +232,36 @@ mod tests {
             (at(0), IncidentState::Open)
         );
         assert_eq!(incident.failed.len(), 2);
+    }
+
+    #[test]
+    fn what_lasts_no_time_restarts_no_wait_and_is_not_among_the_failed() {
+        let mut tracker = Tracker::default();
+        set(&mut tracker, 0, "b", true);
+        tracker.update(at(0));
+        for is_broken in [false, true] {
+            set(&mut tracker, 5, "b", is_broken);
+            tracker.update(at(5));
+        }
+        assert!(tracker.update(at(15)));
+        set(&mut tracker, 20, "b", false);
+        tracker.update(at(20));
+        for is_broken in [true, false] {
+            set(&mut tracker, 30, "c", is_broken);
+            tracker.update(at(30));
+        }
+        assert_eq!(tracker.deadline(), Some(at(35)));
+        assert_eq!(tracker.incident.unwrap().failed.len(), 1);
+    }
+
+    #[test]
+    fn of_those_that_break_at_once_the_first_by_id_names_the_incident() {
+        let mut tracker = Tracker::default();
+        for id in ["b", "a"] {
+            set(&mut tracker, 0, id, true);
+            tracker.update(at(0));
+        }
+        tracker.update(at(15));
+        assert_eq!(tracker.incident.unwrap().id, "1970-01-01T00:00:00.000Z/a");
     }
 }
