@@ -66,6 +66,7 @@ pub(crate) async fn run<D: Dial>(
 ) {
     let mut backoff = Backoff::default();
     let name = address.to_string();
+    let mut held = None;
     source.board.closed(&name, "not connected yet".to_owned());
     loop {
         let attempt = once(
@@ -75,6 +76,7 @@ pub(crate) async fn run<D: Dial>(
             &source,
             &shutdown,
             &mut backoff,
+            &mut held,
         );
         let outcome = tokio::select! {
             outcome = attempt => outcome,
