@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use blackstart_proto::transport::{ClientTls, Dial, TcpDialer, TlsFilesError};
 use blackstart_proto::version;
+use rand::RngExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -20,8 +21,9 @@ use crate::host::HostView;
 use crate::local::{self, Local};
 use crate::result::Incarnation;
 use crate::spool::{Spool, SpoolError};
+use crate::surroundings::{Draw, Surroundings};
 use crate::uplink::{self, Source};
-use crate::{clock, scheduler, wire};
+use crate::{scheduler, wire};
 
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +44,12 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
     let dialer = TcpDialer {
         tls: config.tls.is_some(),
     };
-    run_with(config, dialer, version::SPOKEN, true, shutdown).await
+    let surroundings = Surroundings::machine(Path::new("/"));
+    run_over(config, dialer, version::SPOKEN, surroundings, shutdown).await
 }
 
-/// Like [`run`], over what `dialer` opens and speaking the given protocol versions: for a simulated network and
-/// for tests of neighbouring versions. Without the local socket, which no simulation has.
+/// Like [`run`], over what `dialer` opens, speaking the given protocol versions, and in the given surroundings: for a
+/// simulated network and for tests of neighbouring versions.
 ///
 /// # Errors
 /// Like [`run`].
@@ -54,27 +57,23 @@ pub async fn run_over<D: Dial>(
     config: AgentConfig,
     dialer: D,
     versions: std::ops::RangeInclusive<u32>,
-    shutdown: CancellationToken,
-) -> Result<(), AgentError> {
-    run_with(config, dialer, versions, false, shutdown).await
-}
-
-async fn run_with<D: Dial>(
-    config: AgentConfig,
-    dialer: D,
-    versions: std::ops::RangeInclusive<u32>,
-    local_socket: bool,
+    surroundings: Surroundings,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     let root = Path::new("/");
     let tls = config.tls.as_ref().map(ClientTls::load).transpose()?;
     let incarnation = Incarnation {
-        id: rand::random(),
-        boot_id: clock::boot_id(root),
-        wall_offset_us: clock::wall_offset_us(),
+        id: surroundings.random(Draw::Incarnation).random(),
+        boot_id: surroundings.boot_id.clone(),
+        wall_offset_us: surroundings.clock.read().wall_offset_us(),
     };
     let boot_id = incarnation.boot_id.clone();
-    let spool = Arc::new(Spool::open(&config.state_dir, config.spool, incarnation)?);
+    let open = if surroundings.is_simulated() {
+        Spool::open_in_task
+    } else {
+        Spool::open
+    };
+    let spool = Arc::new(open(&config.state_dir, config.spool, incarnation)?);
     let names: Vec<String> = config.aggregators.iter().map(ToString::to_string).collect();
     spool.keep_cursors(&names);
     let clean_shutdown = note_boot(&config.state_dir, &boot_id);
@@ -88,7 +87,11 @@ async fn run_with<D: Dial>(
         "agent started"
     );
     let board = Arc::new(Board::default());
-    let facts = || wire::facts(&Facts::read(root, clean_shutdown, &config.labels));
+    let clock = surroundings.clock.clone();
+    let facts = || {
+        let facts = Facts::read(root, &boot_id, clean_shutdown, &config.labels);
+        wire::facts(&facts, clock.read())
+    };
     let (facts_sender, facts_receiver) = watch::channel(facts());
     let (discovery_sender, discovery_receiver) =
         watch::channel(wire::discovery(&probes, &config.host));
@@ -100,9 +103,11 @@ async fn run_with<D: Dial>(
         list_receiver,
         spool.clone(),
         board.clone(),
+        surroundings.clone(),
         shutdown.clone(),
     ));
-    if local_socket {
+    // No simulated host has a file system that others could find a socket in.
+    if !surroundings.is_simulated() {
         let local = Local {
             host: config.host.clone(),
             state_dir: config.state_dir.clone(),
@@ -122,6 +127,7 @@ async fn run_with<D: Dial>(
             facts: facts_receiver.clone(),
             discovery: discovery_receiver.clone(),
             versions: versions.clone(),
+            surroundings: surroundings.clone(),
         };
         tasks.spawn(uplink::run(
             address,
@@ -171,9 +177,13 @@ async fn run_with<D: Dial>(
     while tasks.join_next().await.is_some() {}
     note_end(&config.state_dir, &boot_id);
     // The last transaction waits for the disk.
-    tokio::task::spawn_blocking(move || spool.close())
-        .await
-        .unwrap_or(());
+    if surroundings.is_simulated() {
+        spool.close();
+    } else {
+        tokio::task::spawn_blocking(move || spool.close())
+            .await
+            .unwrap_or(());
+    }
     info!("agent stopped");
     Ok(())
 }

@@ -5,8 +5,6 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use crate::clock;
-
 /// The file whose presence says that this boot has not ended in order yet; it holds the boot's id.
 const MARKER: &str = "running-boot";
 
@@ -32,6 +30,7 @@ impl Facts {
     #[must_use]
     pub fn read(
         root: &Path,
+        boot_id: &str,
         clean_shutdown: Option<bool>,
         configured: &BTreeMap<String, String>,
     ) -> Self {
@@ -45,7 +44,7 @@ impl Facts {
         let mut labels = labels(&text("etc/os-release"));
         labels.extend(configured.clone());
         Self {
-            boot_id: clock::boot_id(root),
+            boot_id: boot_id.to_owned(),
             clean_shutdown,
             addresses,
             routes,

@@ -20,5 +20,6 @@ pub mod result;
 mod run_once;
 mod scheduler;
 pub mod spool;
+pub mod surroundings;
 mod uplink;
 mod wire;

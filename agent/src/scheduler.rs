@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -20,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::board::{Board, Schedule};
-use crate::clock::boottime_us;
+use crate::clock::HostClock;
 use crate::config::Configured;
 use crate::observation::{Finding, Observation, Status};
 use crate::run_once::{Ended, instead, start};
 use crate::spool::Spool;
+use crate::surroundings::{Draw, Surroundings};
 use pace::Pace;
 use plan::{Plan, START_SPREAD};
 
@@ -56,6 +55,7 @@ pub(crate) async fn run(
     mut lists: mpsc::Receiver<Vec<Configured>>,
     spool: Arc<Spool>,
     board: Arc<Board>,
+    surroundings: Surroundings,
     shutdown: CancellationToken,
 ) {
     let mut scheduler = Scheduler {
@@ -64,7 +64,8 @@ pub(crate) async fn run(
         board: board.clone(),
         entries: Vec::new(),
         known: BTreeMap::new(),
-        plan: Plan::new(StdRng::from_seed(rand::random())),
+        plan: Plan::new(surroundings.random(Draw::Schedule)),
+        clock: surroundings.clock,
         runs: JoinSet::new(),
         hung: JoinSet::new(),
         said: None,
@@ -79,7 +80,9 @@ pub(crate) async fn run(
             .plan
             .next_due()
             .map_or(idle_until, |at| at.min(idle_until));
+        // In a fixed order, so that a simulation runs the same way twice.
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             list = lists.recv() => match list {
                 Some(list) => scheduler.add(list),
@@ -114,6 +117,7 @@ struct Scheduler {
     entries: Vec<Entry>,
     known: BTreeMap<(String, &'static str), usize>,
     plan: Plan,
+    clock: HostClock,
     runs: JoinSet<Done>,
     /// Runs that outlived their deadline; each gives the number of its probe when it ends at last. They hold no slot:
     /// sixteen of them would stop all the others.
@@ -161,7 +165,7 @@ impl Scheduler {
     fn start_due(&mut self) {
         while let Some(id) = self.plan.next_start(Instant::now()) {
             let entry = &self.entries[id];
-            let sampled_boottime_us = boottime_us();
+            let sampled_boottime_us = self.clock.read().boottime_us();
             if let Some(detail) = &entry.hung {
                 let observations = instead(&entry.configured, detail);
                 self.heard(id, sampled_boottime_us, observations);
@@ -259,9 +263,9 @@ impl Scheduler {
             check: "agent.scheduler".into(),
             finding,
         };
+        let now_us = self.clock.read().boottime_us();
         let ttl_ms = u32::try_from((SELF_REPORT * 3).as_millis()).unwrap_or(u32::MAX);
-        self.spool
-            .push(vec![observation], boottime_us(), ttl_ms, urgent);
+        self.spool.push(vec![observation], now_us, ttl_ms, urgent);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Memory holds the newest, a file (redb) everything that is kept. A thread of its own writes: at once after a
 //! change of status, otherwise a second after something came, in one transaction and with one sync; with nothing new it
-//! sleeps. The file outlives a `kill -9` and a power cut; what it cannot hold (a full, broken or read-only disk) stays in memory, bounded, and is shown.
+//! sleeps. In a simulated network a task does the same in simulated time. The file outlives a `kill -9` and a power cut; what it cannot hold (a full, broken or read-only disk) stays in memory, bounded, and is shown.
 //!
 //! **Invariant:** a number is never used again. Sequences count within an incarnation, which ends with its process, so
 //! losing the tail of the file loses results that were not acknowledged, and nothing else.
@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use blackstart_proto::limits::TARGETS_MAX;
@@ -64,13 +65,30 @@ pub struct SpoolSize {
 pub struct Spool {
     shared: Arc<Shared>,
     filled: watch::Sender<Filled>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Mutex<Option<Writer>>,
+}
+
+/// Who writes the file.
+#[derive(Debug)]
+enum Writer {
+    Thread(JoinHandle<()>),
+    /// A task of a simulated host: it ends with its host, and what it has not written is lost as in a crash.
+    Task,
 }
 
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
     wake: Condvar,
+    /// Like `wake`, for a task.
+    wake_task: Notify,
+}
+
+impl Shared {
+    fn wake(&self) {
+        self.wake.notify_one();
+        self.wake_task.notify_one();
+    }
 }
 
 #[derive(Debug)]
@@ -123,7 +141,42 @@ impl Spool {
         Self::open_with(folder, limits, incarnation, FLUSH_AFTER)
     }
 
+    /// Like [`Spool::open`], written by a task of the runtime that is there: for a simulated host, whose time does not pass
+    /// for a thread. Dropping it is a crash.
+    ///
+    /// # Errors
+    /// Like [`Spool::open`].
+    pub fn open_in_task(
+        folder: &Path,
+        limits: SpoolLimits,
+        incarnation: Incarnation,
+    ) -> Result<Self, SpoolError> {
+        let spool = Self::load(folder, limits, incarnation, FLUSH_AFTER)?;
+        tokio::spawn(write_task(spool.shared.clone()));
+        Ok(spool.written_by(Writer::Task))
+    }
+
     fn open_with(
+        folder: &Path,
+        limits: SpoolLimits,
+        incarnation: Incarnation,
+        flush_after: Duration,
+    ) -> Result<Self, SpoolError> {
+        let spool = Self::load(folder, limits, incarnation, flush_after)?;
+        let shared = spool.shared.clone();
+        let writer = std::thread::Builder::new()
+            .name("spool".to_owned())
+            .spawn(move || write_loop(&shared))
+            .map_err(|source| SpoolError::Thread { source })?;
+        Ok(spool.written_by(Writer::Thread(writer)))
+    }
+
+    fn written_by(self, writer: Writer) -> Self {
+        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+        self
+    }
+
+    fn load(
         folder: &Path,
         limits: SpoolLimits,
         incarnation: Incarnation,
@@ -175,18 +228,12 @@ impl Spool {
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             wake: Condvar::new(),
+            wake_task: Notify::new(),
         });
-        let writer = {
-            let shared = shared.clone();
-            std::thread::Builder::new()
-                .name("spool".to_owned())
-                .spawn(move || write_loop(&shared))
-        };
-        let writer = writer.map_err(|source| SpoolError::Thread { source })?;
         Ok(Self {
             shared,
             filled,
-            writer: Mutex::new(Some(writer)),
+            writer: Mutex::new(None),
         })
     }
 
@@ -220,7 +267,7 @@ impl Spool {
         state.flush_now |= urgent;
         let next = state.next_position;
         drop(state);
-        self.shared.wake.notify_one();
+        self.shared.wake();
         self.filled.send_modify(|filled| {
             filled.next = next;
             if urgent {
@@ -397,21 +444,27 @@ impl Spool {
     /// Writes what is new and ends the writer. Results that come later stay in memory.
     pub fn close(&self) {
         lock(&self.shared.state).stopping = true;
-        self.shared.wake.notify_one();
-        let writer = self
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(writer) = writer {
+        self.shared.wake();
+        match self.take_writer() {
             // A panic of the writer was reported where it happened.
-            writer.join().unwrap_or(());
+            Some(Writer::Thread(writer)) => writer.join().unwrap_or(()),
+            // Once it is stopping, nothing is waited for any more.
+            Some(Writer::Task) => write_loop(&self.shared),
+            None => {}
         }
+    }
+
+    fn take_writer(&self) -> Option<Writer> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.take()
     }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
+        if let Some(Writer::Task) = *self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
+            return;
+        }
         self.close();
     }
 }
@@ -495,54 +548,117 @@ impl State {
     }
 }
 
+/// What a writer does next.
+enum Step {
+    /// Waits for something new.
+    Idle,
+    /// Waits so long, or until it is woken.
+    Wait(Duration),
+    Write,
+    Reopen(PathBuf),
+    End,
+}
+
+/// Since when a writer has something to write, and until when it leaves a broken file alone.
+#[derive(Debug, Default)]
+struct Writing {
+    dirty_since: Option<Instant>,
+    not_before: Option<Instant>,
+    given_up: bool,
+}
+
+impl Writing {
+    fn next(&mut self, state: &mut State, now: Instant) -> Step {
+        if !state.is_dirty() {
+            self.dirty_since = None;
+            return if state.stopping {
+                Step::End
+            } else {
+                Step::Idle
+            };
+        }
+        if self.given_up {
+            return Step::End;
+        }
+        if let Some(not_before) = self.not_before.filter(|_| !state.stopping) {
+            let left = not_before.saturating_duration_since(now);
+            if !left.is_zero() {
+                return Step::Wait(left);
+            }
+        }
+        let since = *self.dirty_since.get_or_insert(now);
+        let left = state
+            .flush_after
+            .saturating_sub(now.saturating_duration_since(since));
+        if !state.flush_now && !state.stopping && !left.is_zero() {
+            return Step::Wait(left);
+        }
+        self.dirty_since = None;
+        state.flush_now = false;
+        match &state.reopen {
+            Some(folder) => Step::Reopen(folder.clone()),
+            None => Step::Write,
+        }
+    }
+
+    /// A write was tried.
+    fn tried(&mut self, state: &State) {
+        let has_failed = state.reopen.is_some();
+        self.not_before = has_failed.then(|| Instant::now() + REOPEN_AFTER);
+        // The disk does not take it: the next start has what was written so far.
+        self.given_up = has_failed && state.stopping;
+    }
+}
+
 /// Sleeps while there is nothing to write; writes all that there is in one transaction.
 fn write_loop(shared: &Shared) {
+    let mut writing = Writing::default();
     let mut state = lock(&shared.state);
-    let mut dirty_since: Option<Instant> = None;
     loop {
-        if !state.is_dirty() {
-            dirty_since = None;
-            if state.stopping {
-                return;
+        match writing.next(&mut state, Instant::now()) {
+            Step::Idle => {
+                state = shared
+                    .wake
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
             }
-            state = shared
-                .wake
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-            continue;
-        }
-        let since = *dirty_since.get_or_insert_with(Instant::now);
-        let left = state.flush_after.saturating_sub(since.elapsed());
-        if !state.flush_now && !state.stopping && !left.is_zero() {
-            state = shared
-                .wake
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-            continue;
-        }
-        dirty_since = None;
-        state.flush_now = false;
-        if let Some(folder) = state.reopen.clone() {
-            state = reopen(shared, state, &folder);
-        } else {
-            state = write_once(shared, state);
-        }
-        if state.reopen.is_some() {
-            if state.stopping {
-                // The disk does not take it: the next start has what was written so far.
-                return;
-            }
-            let again = Instant::now() + REOPEN_AFTER;
-            while !state.stopping && Instant::now() < again {
-                let left = again.saturating_duration_since(Instant::now());
+            Step::Wait(left) => {
                 state = shared
                     .wake
                     .wait_timeout(state, left)
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
+                continue;
             }
+            Step::Write => state = write_once(shared, state),
+            Step::Reopen(folder) => state = reopen(shared, state, &folder),
+            Step::End => return,
         }
+        writing.tried(&state);
+    }
+}
+
+/// [`write_loop`] in simulated time. The disk takes none of it.
+async fn write_task(shared: Arc<Shared>) {
+    let mut writing = Writing::default();
+    loop {
+        let step = writing.next(&mut lock(&shared.state), Instant::now());
+        match step {
+            Step::Idle => {
+                shared.wake_task.notified().await;
+                continue;
+            }
+            Step::Wait(left) => {
+                // Woken or not: the next step is decided by what there is then.
+                let _ = tokio::time::timeout(left, shared.wake_task.notified()).await;
+                continue;
+            }
+            Step::Write => drop(write_once(&shared, lock(&shared.state))),
+            Step::Reopen(folder) => drop(reopen(&shared, lock(&shared.state), &folder)),
+            Step::End => return,
+        }
+        writing.tried(&lock(&shared.state));
     }
 }
 

@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use crate::board::Board;
 use crate::spool::Spool;
+use crate::surroundings::{Draw, Surroundings};
 use backoff::Backoff;
 
 /// Why a stream to the aggregator ended.
@@ -54,6 +55,7 @@ pub(crate) struct Source {
     pub(crate) discovery: watch::Receiver<Discovery>,
     /// The versions that this agent speaks; another range than the release's only in tests.
     pub(crate) versions: std::ops::RangeInclusive<u32>,
+    pub(crate) surroundings: Surroundings,
 }
 
 /// Keeps a stream to one aggregator until told to stop.
@@ -64,7 +66,7 @@ pub(crate) async fn run<D: Dial>(
     source: Source,
     shutdown: CancellationToken,
 ) {
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(source.surroundings.random(Draw::Backoff));
     let name = address.to_string();
     let mut held = None;
     source.board.closed(&name, "not connected yet".to_owned());

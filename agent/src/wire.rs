@@ -9,7 +9,7 @@ use blackstart_proto::v1::{
     Status as StatusMessage, TargetDefinition,
 };
 
-use crate::clock;
+use crate::clock::Reading;
 use crate::config::Configured;
 use crate::facts::Facts;
 use crate::observation::Status;
@@ -35,6 +35,7 @@ impl Told {
         &mut self,
         results: &[Numbered],
         boot_id: &str,
+        now: Reading,
         dropped_total: u64,
     ) -> Option<Batch> {
         let first = results.first()?;
@@ -48,7 +49,7 @@ impl Told {
             boot_id: first.incarnation.boot_id.clone(),
             first_sequence: first.sequence,
             sent_boottime_us: if first.incarnation.boot_id == boot_id {
-                clock::boottime_us()
+                now.boottime_us()
             } else {
                 0
             },
@@ -156,10 +157,10 @@ pub(crate) fn batch_length(results: &[Numbered], most: usize) -> usize {
 }
 
 /// The facts as a message.
-pub(crate) fn facts(facts: &Facts) -> FactsMessage {
+pub(crate) fn facts(facts: &Facts, now: Reading) -> FactsMessage {
     FactsMessage {
         boot_id: facts.boot_id.clone(),
-        uptime_ms: u64::try_from(clock::boottime().as_millis()).unwrap_or(u64::MAX),
+        uptime_ms: now.uptime_ms(),
         clean_shutdown: facts.clean_shutdown,
         addresses: facts.addresses.clone(),
         routes: facts.routes.clone(),
@@ -233,12 +234,16 @@ mod tests {
     #[test]
     fn a_stream_is_told_each_text_once() {
         let mut told = Told::default();
+        let now = Reading {
+            boottime: std::time::Duration::from_secs(7),
+            wall_us: 0,
+        };
         let results = [
             numbered(1, 1, Finding::ok("fine")),
             numbered(1, 2, Finding::ok("fine")),
             numbered(1, 3, Finding::failed("gone")),
         ];
-        let batch = told.batch(&results, "b", 0).unwrap();
+        let batch = told.batch(&results, "b", now, 0).unwrap();
         assert_eq!(batch.definitions.len(), 1);
         let details: Vec<_> = batch
             .results
@@ -246,9 +251,9 @@ mod tests {
             .map(|result| result.detail.as_deref())
             .collect();
         assert_eq!(details, [Some("fine"), None, Some("gone")]);
-        assert!(batch.sent_boottime_us > 0);
+        assert_eq!(batch.sent_boottime_us, 7_000_000);
         assert_eq!(
-            told.batch(&results[2..], "another boot", 0)
+            told.batch(&results[2..], "another boot", now, 0)
                 .unwrap()
                 .sent_boottime_us,
             0

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use blackstart_agent::clock::boottime_us;
+use blackstart_agent::clock::HostClock;
 use blackstart_proto::limits::HEARTBEAT_INTERVAL;
 use blackstart_proto::transport::{ClientTls, HostPort, Timeouts, connect};
 use blackstart_proto::v1::agent_service_client::AgentServiceClient;
@@ -332,4 +332,8 @@ fn result(target: u32, status: Status, value: f64) -> ResultMessage {
 
 const fn request(kind: Request) -> SessionRequest {
     SessionRequest { kind: Some(kind) }
+}
+
+fn boottime_us() -> u64 {
+    HostClock::kernel().read().boottime_us()
 }

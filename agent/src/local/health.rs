@@ -16,7 +16,7 @@ use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::board::Board;
-use crate::clock::boottime_us;
+use crate::clock::HostClock;
 use crate::observation;
 use crate::result::Numbered;
 use crate::spool::Spool;
@@ -54,7 +54,8 @@ impl HealthOfComponents {
         if results.is_empty() && !self.board.has_component(service) {
             return None;
         }
-        Some(word(is_served(&results, boottime_us())))
+        let now = HostClock::kernel().read();
+        Some(word(is_served(&results, now.boottime_us())))
     }
 }
 

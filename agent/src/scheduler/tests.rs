@@ -34,11 +34,13 @@ async fn running(probes: Vec<Configured>) -> Running {
     let (lists, receiver) = mpsc::channel(1);
     let stop = CancellationToken::new();
     let board = Arc::new(Board::default());
+    let machine = Surroundings::machine(std::path::Path::new("/"));
     tokio::spawn(run(
         "h".to_owned(),
         receiver,
         spool.clone(),
         board.clone(),
+        machine,
         stop.clone(),
     ));
     lists.send(probes).await.unwrap();

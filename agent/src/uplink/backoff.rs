@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use rand::RngExt;
+use rand::rngs::StdRng;
 
 /// The longest wait before the first attempt after a break.
 const FIRST: Duration = Duration::from_secs(1);
@@ -13,17 +14,26 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The waits of one uplink.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Backoff {
     failures: u32,
+    random: StdRng,
 }
 
 impl Backoff {
+    /// No failure yet.
+    pub(crate) const fn new(random: StdRng) -> Self {
+        Self {
+            failures: 0,
+            random,
+        }
+    }
+
     /// The next wait.
     pub(crate) fn next(&mut self) -> Duration {
         let ceiling = Self::ceiling(self.failures);
         self.failures = self.failures.saturating_add(1);
-        ceiling.mul_f64(rand::rng().random_range(0.0..1.0))
+        ceiling.mul_f64(self.random.random_range(0.0..1.0))
     }
 
     /// It works again.

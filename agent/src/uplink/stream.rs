@@ -20,7 +20,6 @@ use tracing::{debug, info};
 
 use super::backoff::Backoff;
 use super::{Source, UplinkError};
-use crate::clock;
 use crate::wire::{Told, batch_length};
 
 /// Messages between this task and the connection: beyond, the connection is the bottleneck, and results wait in the spool.
@@ -87,6 +86,7 @@ pub(super) async fn run(
 fn hello(name: &str, source: &Source) -> Hello {
     let incarnation = source.spool.incarnation();
     let facts = source.facts.borrow();
+    let now = source.surroundings.clock.read();
     Hello {
         protocol_min: *source.versions.start(),
         protocol_max: *source.versions.end(),
@@ -94,12 +94,12 @@ fn hello(name: &str, source: &Source) -> Hello {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         boot_id: incarnation.boot_id.clone(),
         incarnation: incarnation.id,
-        uptime_ms: u64::try_from(clock::boottime().as_millis()).unwrap_or(u64::MAX),
+        uptime_ms: now.uptime_ms(),
         clean_shutdown: facts.clean_shutdown,
         spooled_incarnations: source.spool.incarnations(name, INCARNATIONS_MAX),
         dropped_total: source.spool.dropped_total(),
-        sent_boottime_us: clock::boottime_us(),
-        sent_wall_us: clock::wall_us(),
+        sent_boottime_us: now.boottime_us(),
+        sent_wall_us: now.wall_us,
         spooled_results: source.spool.waiting(name),
     }
 }
@@ -210,15 +210,15 @@ impl<'a> Stream<'a> {
             }
             let heartbeat = self.last_sent + self.heartbeat;
             let silence = heard + self.silence;
-            let next = [
+            let wake = [
                 Some(heartbeat),
                 Some(silence),
                 batch_due.filter(|_| self.unacknowledged < self.window),
-            ]
-            .into_iter()
-            .flatten()
-            .min();
+            ];
+            let wake = wake.into_iter().flatten().min().unwrap_or(heartbeat);
+            // In a fixed order, so that a simulation runs the same way twice.
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return self.goodbye(&mut incoming).await,
                 message = incoming.message() => {
                     heard = Instant::now();
@@ -232,6 +232,18 @@ impl<'a> Stream<'a> {
                         Some(_) => {}
                     }
                 }
+                () = sleep_until(wake) => {
+                    let now = Instant::now();
+                    if now >= silence {
+                        return Err(UplinkError::Silent);
+                    }
+                    if now >= heartbeat {
+                        self.nonce += 1;
+                        let now = self.source.surroundings.clock.read();
+                        let ping = Ping { nonce: self.nonce, sent_boottime_us: now.boottime_us() };
+                        self.send(Request::Ping(ping)).await?;
+                    }
+                }
                 changed = filled.changed() => if changed.is_err() { return Ok(()) },
                 Ok(()) = facts.changed() => {
                     let message = facts.borrow_and_update().clone();
@@ -240,17 +252,6 @@ impl<'a> Stream<'a> {
                 Ok(()) = discovery.changed() => {
                     let message = discovery.borrow_and_update().clone();
                     self.send(Request::Discovery(message)).await?;
-                }
-                () = sleep_until(next.unwrap_or(heartbeat)) => {
-                    let now = Instant::now();
-                    if now >= silence {
-                        return Err(UplinkError::Silent);
-                    }
-                    if now >= heartbeat {
-                        self.nonce += 1;
-                        let ping = Ping { nonce: self.nonce, sent_boottime_us: clock::boottime_us() };
-                        self.send(Request::Ping(ping)).await?;
-                    }
                 }
             }
         }
@@ -305,6 +306,7 @@ impl<'a> Stream<'a> {
         let batch = self.told.batch(
             &results[..length],
             &boot_id,
+            self.source.surroundings.clock.read(),
             self.source.spool.dropped_total(),
         );
         debug!(aggregator = self.name, results = length, "batch");

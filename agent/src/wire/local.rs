@@ -7,14 +7,14 @@ use blackstart_proto::v1::{
 };
 use prost::Message;
 
-use crate::clock;
+use crate::clock::HostClock;
 use crate::local::Local;
 use crate::result::Numbered;
 
 /// The last results that are wanted, as many as fit into `room` bytes.
 pub(crate) fn results(latest: Vec<Numbered>, wanted: &[String], room: usize) -> ResultsResponse {
-    let now_us = clock::boottime_us();
-    let at_us = clock::wall_us();
+    let now = HostClock::kernel().read();
+    let (now_us, at_us) = (now.boottime_us(), now.wall_us);
     let mut response = ResultsResponse {
         at_us,
         ..ResultsResponse::default()
@@ -126,7 +126,10 @@ mod tests {
             position: 0,
             incarnation: Arc::new(incarnation),
             sequence: 1,
-            sampled_boottime_us: clock::boottime_us().saturating_sub(2_000_000),
+            sampled_boottime_us: HostClock::kernel()
+                .read()
+                .boottime_us()
+                .saturating_sub(2_000_000),
             ttl_ms: 1_000,
             observation: Observation {
                 component: component.to_owned(),
