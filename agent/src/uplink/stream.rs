@@ -125,6 +125,15 @@ async fn receive(
     }
 }
 
+/// When a stream has something to do even if nothing happens. With nothing to send, a batch that is due must not wake
+/// it: that would be a busy loop.
+fn next_wake(timers: Instant, batch_due: Option<Instant>, may_send: bool) -> Instant {
+    match batch_due {
+        Some(due) if may_send => timers.min(due),
+        _ => timers,
+    }
+}
+
 /// A batch on its way.
 struct Sent {
     incarnation: u64,
@@ -210,12 +219,9 @@ impl<'a> Stream<'a> {
             }
             let heartbeat = self.last_sent + self.heartbeat;
             let silence = heard + self.silence;
-            let wake = [
-                Some(heartbeat),
-                Some(silence),
-                batch_due.filter(|_| self.unacknowledged < self.window),
-            ];
-            let wake = wake.into_iter().flatten().min().unwrap_or(heartbeat);
+            let may_send = state.next > self.next && self.unacknowledged < self.window;
+            let wake = heartbeat.min(silence);
+            let wake = next_wake(wake, batch_due, may_send);
             // In a fixed order, so that a simulation runs the same way twice.
             tokio::select! {
                 biased;
@@ -350,5 +356,19 @@ impl<'a> Stream<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_is_due_wakes_nobody_while_nothing_may_be_sent() {
+        let due = Instant::now();
+        let heartbeat = due + Duration::from_secs(5);
+        assert_eq!(next_wake(heartbeat, Some(due), false), heartbeat);
+        assert_eq!(next_wake(heartbeat, Some(due), true), due);
+        assert_eq!(next_wake(heartbeat, None, true), heartbeat);
     }
 }
