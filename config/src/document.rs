@@ -35,8 +35,29 @@ impl Context<'_> {
     }
 
     pub(crate) fn note(&self, problem: Problem) {
-        self.problems.borrow_mut().push(problem);
+        self.problems.borrow_mut().push(Problem {
+            line: problem.line,
+            found: without_controls(problem.found),
+            expected: without_controls(problem.expected),
+            help: without_controls(problem.help),
+        });
     }
+}
+
+/// Control characters written as escapes: what stands in a file must not drive the terminal that shows its problems.
+fn without_controls(text: String) -> String {
+    if !text.chars().any(char::is_control) {
+        return text;
+    }
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            clean.extend(c.escape_debug());
+        } else {
+            clean.push(c);
+        }
+    }
+    clean
 }
 
 /// Reads a file's text: `build` asks the root section for what it knows and returns the value,

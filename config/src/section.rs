@@ -60,6 +60,14 @@ impl<'a> Section<'a> {
         self.context.line(self.offset)
     }
 
+    /// The line that a key stands on; that of the table where it is not there.
+    #[must_use]
+    pub fn line_of(&self, key: &str) -> usize {
+        let found = self.table.get_key_value(key);
+        self.context
+            .line(found.map_or(self.offset, |(name, _)| name.span().start))
+    }
+
     /// Whether the key is there; does not make it a known one.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
@@ -365,7 +373,7 @@ impl<'a> Section<'a> {
     pub fn problem_at(&mut self, line: usize, found: &str, expected: &str, help: &str) {
         self.context.note(Problem {
             line,
-            found: format!("{}{found}", self.prefix),
+            found: format!("{}{found}", self.prefix).trim_end().to_owned(),
             expected: expected.to_owned(),
             help: help.to_owned(),
         });

@@ -32,10 +32,11 @@ pub(super) fn build(mut drafts: Vec<Draft>, root: &mut Section<'_>) -> Option<To
         suggestions_left: SUGGESTIONS_MAX,
     };
     let mut components = Vec::with_capacity(drafts.len());
+    let lines: Vec<usize> = drafts.iter().map(|draft| draft.container_line).collect();
     for draft in drafts {
         components.push(names.component(draft, root));
     }
-    containment_cycles(&components, root);
+    containment_cycles(&components, &lines, root);
     Some(Topology { components })
 }
 
@@ -51,7 +52,8 @@ impl Names {
         let container = draft.container.as_ref().and_then(|id| {
             let found = self.find(id);
             if found.is_none() {
-                self.unknown(draft.line, &format!("{} = \"{id}\"", place("in")), id, root);
+                let found = format!("{} = \"{id}\"", place("in"));
+                self.unknown(draft.container_line, &found, id, root);
             }
             found
         });
@@ -184,7 +186,10 @@ impl Names {
             _ => {
                 let (found, expected) = (
                     format!("{place} at_least = {at_least}"),
-                    format!("the group has {} different members", of.len()),
+                    match of.len() {
+                        1 => "the group has one member".to_owned(),
+                        n => format!("the group has {n} different members"),
+                    },
                 );
                 root.problem_at(
                     entry.line,
@@ -220,8 +225,8 @@ impl Names {
     }
 }
 
-/// A component cannot be inside itself.
-fn containment_cycles(components: &[Component], root: &mut Section<'_>) {
+/// A component cannot be inside itself; `lines` are those where it says what it is in.
+fn containment_cycles(components: &[Component], lines: &[usize], root: &mut Section<'_>) {
     // 0: not looked at, 1: on the present walk, 2: done.
     let mut seen = vec![0_u8; components.len()];
     for start in 0..components.len() {
@@ -241,9 +246,12 @@ fn containment_cycles(components: &[Component], root: &mut Section<'_>) {
                         .chain([&here])
                         .map(|step| &*components[*step].id)
                         .collect();
-                    let found = format!("component \"{}\" in", components[here].id);
+                    let container = components[here].container.map(ComponentIx::index);
+                    let container = container.map_or("", |at| &*components[at].id);
+                    let found =
+                        format!("component \"{}\" in = \"{container}\"", components[here].id);
                     root.problem_at(
-                        0,
+                        lines[here],
                         &found,
                         &format!("is inside itself: {}", chain.join(" in ")),
                         "",

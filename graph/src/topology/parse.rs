@@ -22,6 +22,7 @@ pub(super) struct Draft {
     pub(super) line: usize,
     pub(super) kind: Kind,
     pub(super) container: Option<String>,
+    pub(super) container_line: usize,
     pub(super) class: Option<String>,
     pub(super) weight: f64,
     pub(super) public: Option<String>,
@@ -90,6 +91,7 @@ fn table(name: &str, section: &mut Section<'_>, drafts: &mut Vec<Draft>) {
     }
     let kind = kind(section);
     let container = section.string("in");
+    let container_line = section.line_of("in");
     let class = section.string("class");
     let weight = section.number("weight", 0.0..=1e6).unwrap_or(1.0);
     let public = section.string("public");
@@ -136,6 +138,7 @@ fn table(name: &str, section: &mut Section<'_>, drafts: &mut Vec<Draft>) {
             line,
             kind,
             container: container.as_ref().map(own),
+            container_line,
             class: class.clone(),
             weight,
             public: public.clone(),

@@ -81,7 +81,7 @@ kind = "host"
         refused(text),
         "t.toml: configuration refused\n\
          \x20 line 2   component \"a\" kind = \"hots\"   no such kind; did you mean \"host\"?\n\
-         \x20 line 3   component \"b\" in = \"c\"   no such component; did you mean \"b\"?\n\
+         \x20 line 5   component \"b\" in = \"c\"   no such component; did you mean \"b\"?\n\
          \x20 line 6   component \"b\" neds   unknown key; did you mean `needs`?\n\
          \x20 line 7   component \"b\" needs \"x\"   no such component; did you mean \"b\"?\n\
          \x20 line 7   component \"b\" needs at_least = 3   the group has 2 different members\n\
@@ -96,7 +96,8 @@ fn a_component_inside_itself_is_refused() {
     let text =
         "[component.a]\nkind = \"rack\"\nin = \"b\"\n[component.b]\nkind = \"room\"\nin = \"a\"\n";
     assert!(
-        refused(text).contains("is inside itself: a in b in a"),
+        refused(text)
+            .contains("line 3   component \"a\" in = \"b\"   is inside itself: a in b in a"),
         "{}",
         refused(text)
     );
