@@ -18,6 +18,7 @@ mod files;
 mod greeting;
 mod incoming;
 mod local;
+mod opening;
 mod peer;
 mod policy;
 mod reload;

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::opening::{DoorLog, Heard, Opening};
 use super::peer::Peer;
 use super::tls::ServerTls;
 
@@ -73,6 +75,7 @@ pub fn incoming<L: Listener>(
         tls,
         handshakes: JoinSet::new(),
         oldest_first: VecDeque::new(),
+        log: Arc::default(),
     };
     futures::stream::unfold(state, |mut state| async move {
         let io = state.next().await;
@@ -85,6 +88,7 @@ struct Incoming<L: Listener> {
     tls: Option<ServerTls>,
     handshakes: JoinSet<Option<Io<L::Stream>>>,
     oldest_first: VecDeque<(Instant, AbortHandle)>,
+    log: Arc<DoorLog>,
 }
 
 impl<L: Listener> Incoming<L> {
@@ -139,9 +143,13 @@ impl<L: Listener> Incoming<L> {
             return Some(Io {
                 stream: Carrier::Plain(stream),
                 peer: Peer::plain(address),
+                opening: Some(Opening::new(address, self.log.clone())),
             });
         };
-        let handle = self.handshakes.spawn(shake_hands(stream, address, tls));
+        let log = self.log.clone();
+        let handle = self
+            .handshakes
+            .spawn(shake_hands(stream, address, tls, log));
         self.oldest_first.push_back((Instant::now(), handle));
         None
     }
@@ -164,7 +172,12 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-async fn shake_hands<S>(stream: S, address: SocketAddr, tls: ServerTls) -> Option<Io<S>>
+async fn shake_hands<S>(
+    stream: S,
+    address: SocketAddr,
+    tls: ServerTls,
+    log: Arc<DoorLog>,
+) -> Option<Io<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -179,16 +192,40 @@ where
             Some(Io {
                 peer: Peer::certified(address, certificate),
                 stream: Carrier::Tls(Box::new(stream)),
+                opening: Some(Opening::new(address, log)),
             })
         }
+        Ok(Err(error)) if is_a_look(&error) => None,
         Ok(Err(error)) => {
-            tracing::info!(peer = %address, %error, "TLS handshake failed");
+            log.tell(address, &handshake_failure(&error));
             None
         }
         Err(_) => {
-            tracing::info!(peer = %address, "TLS handshake not done in time");
+            log.tell(address, "its TLS handshake was not done in time");
             None
         }
+    }
+}
+
+/// Whether somebody only looked whether the port is open, as TCP probes and load balancers do.
+fn is_a_look(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
+}
+
+/// What is in the way of a handshake, for who has to mend it on the other side.
+fn handshake_failure(error: &io::Error) -> String {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "it does not speak TLS, which this aggregator asks for: give it ca_file, certificate_file and key_file"
+                .to_owned()
+        }
+        Some(rustls::Error::NoCertificatesPresented) => {
+            "it shows no certificate: TLS is mutual here".to_owned()
+        }
+        _ => format!("its TLS handshake failed: {error}"),
     }
 }
 
@@ -197,6 +234,8 @@ where
 pub struct Io<S> {
     stream: Carrier<S>,
     peer: Peer,
+    /// Until the client has said its first words.
+    opening: Option<Opening>,
 }
 
 #[derive(Debug)]
@@ -227,10 +266,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Io<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let before = buf.filled().len();
+        let polled = match &mut self.stream {
             Carrier::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Carrier::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        let Some(opening) = &mut self.opening else {
+            return polled;
+        };
+        match &polled {
+            Poll::Pending if opening.is_over(cx) => {
+                self.opening = None;
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => {
+                if opening.heard(&buf.filled()[before..]) == Heard::Enough {
+                    self.opening = None;
+                }
+            }
+            Poll::Ready(Err(_)) => self.opening = None,
         }
+        polled
     }
 }
 
