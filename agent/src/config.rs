@@ -1,6 +1,7 @@
 //! The agent's configuration: a file that is all optional, and what holds where it says nothing.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,15 +123,8 @@ impl AgentConfig {
     fn of(root: &mut Section<'_>) -> Self {
         let mut config = Self::defaults();
         if let Some(host) = root.string("host") {
-            if host.is_empty()
-                || host.len() > COMPONENT_ID_BYTES_MAX
-                || host.chars().any(char::is_control)
-            {
-                root.problem(
-                    "host",
-                    &format!("expected an id of 1 to {COMPONENT_ID_BYTES_MAX} bytes"),
-                    "",
-                );
+            if let Err(expected) = host_id(&host) {
+                root.problem("host", &expected, "");
             }
             config.host = host;
         }
@@ -155,12 +149,33 @@ impl AgentConfig {
             );
             config.discovery = enabled.then(|| interval.unwrap_or(Duration::from_secs(60)));
         }
+        let mut answered = BTreeMap::new();
         for (name, mut section) in root.sections("probe") {
-            config
-                .probes
-                .extend(probe(name, &mut section, &config.host));
+            let Some(probe) = probe(name.clone(), &mut section, &config.host) else {
+                continue;
+            };
+            once_each(&name, &probe, &mut section, &mut answered);
+            config.probes.push(probe);
         }
         config
+    }
+}
+
+/// Checks an id of a host or of what is on it: what every aggregator takes.
+///
+/// # Errors
+/// What was expected, as a sentence fragment.
+pub fn host_id(text: &str) -> Result<String, String> {
+    let is_good = !text.is_empty()
+        && text.len() <= COMPONENT_ID_BYTES_MAX
+        && text.trim().len() == text.len()
+        && !text.chars().any(char::is_control);
+    if is_good {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "expected an id of 1 to {COMPONENT_ID_BYTES_MAX} bytes without control characters and without space around it"
+        ))
     }
 }
 
@@ -237,12 +252,8 @@ fn probe(name: String, section: &mut Section<'_>, host: &str) -> Option<Configur
         section.ignore_rest();
         return None;
     };
-    if component.is_empty() || component.len() > COMPONENT_ID_BYTES_MAX {
-        section.problem(
-            "component",
-            &format!("expected an id of 1 to {COMPONENT_ID_BYTES_MAX} bytes"),
-            "",
-        );
+    if let Err(expected) = host_id(&component) {
+        section.problem("component", &expected, "");
     }
     let identity = ProbeIdentity {
         name,
@@ -260,6 +271,32 @@ fn probe(name: String, section: &mut Section<'_>, host: &str) -> Option<Configur
         timeout: timeout.unwrap_or(kind.timeout),
         probe: Arc::from(probe),
     })
+}
+
+/// Notes what another probe of this file answers for already: to an aggregator the newer answer would be a change.
+fn once_each(
+    name: &str,
+    probe: &Configured,
+    section: &mut Section<'_>,
+    answered: &mut BTreeMap<(String, &'static str), String>,
+) {
+    for target in probe.probe.targets() {
+        let (component, check) = (target.component, target.check);
+        match answered.entry((component, check)) {
+            Entry::Vacant(free) => {
+                free.insert(name.to_owned());
+            }
+            Entry::Occupied(taken) => {
+                let expected = format!(
+                    "answers for {check} of \"{}\", as probe \"{}\" does",
+                    taken.key().0,
+                    taken.get()
+                );
+                let help = "the newer answer would hide the other: let one of the two ask for another component";
+                section.problem_at(section.line(), "", &expected, help);
+            }
+        }
+    }
 }
 
 /// The name of this host; `localhost` where it has none.

@@ -1,13 +1,13 @@
 //! `blackstart-agent`: the command line around the agent.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use blackstart_agent::config::AgentConfig;
+use blackstart_agent::config::{AgentConfig, host_id};
 use blackstart_agent::probe::Privilege;
 use blackstart_agent::{agent, registry};
-use blackstart_proto::transport::HostPort;
+use blackstart_proto::transport::{HostPort, dial_policy};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ enum Command {
         #[arg(long)]
         state_dir: Option<PathBuf>,
         /// The component id of this host.
-        #[arg(long)]
+        #[arg(long, value_parser = host_id)]
         host: Option<String>,
         /// An aggregator, HOST:PORT; may be given several times.
         #[arg(long)]
@@ -82,6 +82,16 @@ fn main() -> ExitCode {
             settings.state_dir = state_dir.unwrap_or(settings.state_dir);
             settings.host = host.unwrap_or(settings.host);
             for address in aggregator {
+                let literal = address.literal();
+                if let Some(Err(refused)) =
+                    literal.map(|ip| dial_policy(ip, settings.tls.is_some()))
+                {
+                    eprintln!(
+                        "blackstart-agent: {refused}; name ca_file, certificate_file and key_file in the [tls] table of a \
+                         file, and the file with --config. Nothing was started."
+                    );
+                    return ExitCode::from(EX_CONFIG);
+                }
                 if !settings.aggregators.contains(&address) {
                     settings.aggregators.push(address);
                 }
@@ -120,6 +130,7 @@ fn start_log(json: bool) {
         .unwrap_or_else(|_| EnvFilter::new("info,lapin=off,sqlx=off"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     if json {
         log.json().init();
