@@ -176,15 +176,27 @@ fn build(root: &mut Section<'_>) -> Config {
     config
 }
 
+/// What an address to listen on looks like.
+const LISTEN_EXPECTED: &str =
+    "expected an address and a port, like \"127.0.0.1:7400\" or \"[::1]:7400\"";
+
+/// Why it is no name.
+const LISTEN_HELP: &str = "names are not looked up: an aggregator starts without DNS";
+
+/// Reads an address to listen on.
+///
+/// # Errors
+/// What was expected, as a sentence fragment.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{LISTEN_EXPECTED}; {LISTEN_HELP}"))
+}
+
 fn read_listen(root: &mut Section<'_>) -> Option<SocketAddr> {
     let text = root.string("listen")?;
     let parsed = text.parse().ok();
     if parsed.is_none() {
-        root.problem(
-            "listen",
-            "expected an address and a port, like \"127.0.0.1:7400\" or \"[::1]:7400\"",
-            "names are not looked up: an aggregator starts without DNS",
-        );
+        root.problem("listen", LISTEN_EXPECTED, LISTEN_HELP);
     }
     parsed
 }

@@ -35,7 +35,7 @@ mod view;
 mod wire;
 
 pub use clock::WallClock;
-pub use config::{Config, default_state_dir};
+pub use config::{Config, default_state_dir, listen_address};
 pub use journal::export::{ExportError, export};
 pub use lock::LockError;
 pub use running::{Running, StartError, Surroundings, serve, start};

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use blackstart_aggregator::{Config, ExportError, StartError, default_state_dir, export, start};
+use blackstart_aggregator::{
+    Config, ExportError, StartError, default_state_dir, export, listen_address, start,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,7 +51,7 @@ struct RunArguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Listen there instead, like 127.0.0.1:7400; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// Keep state there instead
     #[arg(long, value_name = "DIR")]
@@ -76,7 +78,7 @@ fn main() -> ExitCode {
 fn run(arguments: RunArguments) -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
+            tracing_subscriber::EnvFilter::try_from_env("BLACKSTART_LOG")
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .with_writer(std::io::stderr)

@@ -195,7 +195,7 @@ impl Session {
                 None
             }
             End::Failed(status) => Some(status),
-            End::Gone | End::Silent | End::Superseded => None,
+            End::Gone | End::Silent | End::NoHello | End::Superseded => None,
         };
         self.phase = Phase::Ended(status);
     }

@@ -81,20 +81,26 @@ pub(crate) fn initial(file: Option<&Path>, last: Option<String>) -> Result<Initi
         let topology = Topology::parse(&file.display().to_string(), &text).ok()?;
         Some(Accepted { topology, text })
     });
-    let accepted = match before {
-        Some(accepted) => accepted,
-        None if !file.exists() => empty(),
+    let (accepted, instead) = match before {
+        Some(accepted) => (accepted, IN_FORCE),
+        None if !file.exists() => (empty(), NONE_IN_FORCE),
         None => return Err(report),
     };
     Ok(Initial {
         accepted,
-        problem: Some(problem(&report)),
+        problem: Some(problem(&report, instead)),
         is_new: false,
     })
 }
 
+/// What holds where a file was refused.
+const IN_FORCE: &str = "the one before it stays in force";
+
+/// What holds where the first file is still to come.
+const NONE_IN_FORCE: &str = "waiting for it without any topology";
+
 /// What is shown of a file that was refused.
-fn problem(report: &Report) -> String {
+fn problem(report: &Report, instead: &str) -> String {
     let first = report.problems.first();
     let detail = first.map_or_else(String::new, |first| {
         let place = if first.line == 0 {
@@ -111,7 +117,7 @@ fn problem(report: &Report) -> String {
         n => format!(" (and {} more)", n - 1),
     };
     format!(
-        "topology file {} refused, the one before it stays in force{detail}{more}",
+        "topology file {} refused, {instead}{detail}{more}",
         report.file
     )
 }
@@ -159,7 +165,12 @@ pub(crate) async fn watch(
             }
             Err(report) => {
                 tracing::warn!("{report}");
-                problems.set(Subject::Topology, Some(problem(&report)));
+                let instead = if in_force.is_empty() {
+                    NONE_IN_FORCE
+                } else {
+                    IN_FORCE
+                };
+                problems.set(Subject::Topology, Some(problem(&report, instead)));
             }
         }
     }
@@ -214,7 +225,10 @@ mod tests {
     fn a_file_that_is_not_there_yet_is_shown_and_waited_for() {
         let initial = initial(Some(Path::new("/nonexistent/topology.toml")), None);
         let problem = initial.unwrap_or_else(|_| panic!()).problem.unwrap();
-        assert!(problem.contains("/nonexistent/topology.toml"), "{problem}");
+        assert!(
+            problem.contains("/nonexistent/topology.toml refused, waiting for it without any topology: cannot be read"),
+            "{problem}"
+        );
     }
 
     #[test]

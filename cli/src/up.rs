@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     state_dir: Option<PathBuf>,
     /// Where the aggregator listens; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:7400")]
+    #[arg(long, default_value = "127.0.0.1:7400", value_parser = blackstart_aggregator::listen_address)]
     listen: SocketAddr,
     /// A topology file.
     #[arg(long)]
@@ -138,6 +138,11 @@ async fn cannot_start(error: &StartError, listen: SocketAddr) -> Exit {
     while let Some(cause) = source {
         eprintln!("  because: {cause}");
         source = cause.source();
+    }
+    if matches!(error, StartError::Refused(_)) {
+        eprintln!(
+            "  `blackstart up` is for one host; for others to reach it: blackstart-aggregator run --config FILE"
+        );
     }
     let answers = match listen.to_string().parse::<HostPort>() {
         Ok(address) if listen.port() != 0 => client::open_at(&address, None).await.is_ok(),

@@ -32,6 +32,12 @@ pub enum ExportError {
 /// The journal cannot be read, or the lines cannot be written.
 pub fn export(state_dir: &Path, out: &mut impl Write) -> Result<usize, ExportError> {
     let failed = |error: super::JournalError| ExportError::Journal(error.chain());
+    if !state_dir.join(super::FILE_NAME).exists() {
+        return Err(ExportError::Journal(format!(
+            "no journal in {}; name the state folder of an aggregator with --state-dir",
+            state_dir.display()
+        )));
+    }
     let mut journal = Journal::open_to_read(state_dir).map_err(failed)?;
     // Series first: what entries name later than this is read again below.
     let mut lines = Lines {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use blackstart_proto::limits::SILENCE_MAX;
 
+use super::handshake::HELLO_TIMEOUT;
 use crate::ingest::Closed;
 use crate::wire::{Invalid, RefusalKind};
 
@@ -14,6 +15,8 @@ pub(crate) enum End {
     Gone,
     #[error("nothing was heard for {} s", SILENCE_MAX.as_secs())]
     Silent,
+    #[error("it said nothing within {} s", HELLO_TIMEOUT.as_secs())]
+    NoHello,
     #[error("a newer stream of this host took its place")]
     Superseded,
     #[error("to come back in {retry_after:?}: {reason}")]
@@ -37,7 +40,9 @@ impl End {
                 status.message().to_owned()
             }
             Self::Silent => self.to_string(),
-            Self::Failed(_) | Self::Gone | Self::Superseded | Self::Wait { .. } => String::new(),
+            Self::Failed(_) | Self::Gone | Self::NoHello | Self::Superseded | Self::Wait { .. } => {
+                String::new()
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::sequences::HostSequences;
 use crate::wire::{FromAgent, Hello, Invalid, RefusalKind, Welcome};
 
 /// How long an open stream may take to say its first word.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When agents come back that found no room, at the earliest: a backlog is not gone in a moment.
 const RETRY_WITHOUT_ROOM: Duration = Duration::from_millis(500);
@@ -56,7 +56,7 @@ pub(super) async fn greet(
     };
     let received = shared.clock.now();
     let hello = match first {
-        Err(_) => return Err(End::Silent),
+        Err(_) => return Err(End::NoHello),
         Ok(None) => return Err(End::Gone),
         Ok(Some(Err(status))) => return Err(End::Failed(status)),
         Ok(Some(Ok(message))) => match message? {
