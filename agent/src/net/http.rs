@@ -6,6 +6,7 @@
 pub mod failure;
 pub mod url;
 
+use std::borrow::Cow;
 use std::future::Future as _;
 use std::pin::pin;
 use std::task::Poll;
@@ -97,6 +98,36 @@ impl Options {
             tls: tls?,
             ..Self::default()
         })
+    }
+
+    /// A body for people: without what it repeats of our secrets. A server may show its visitors what they sent.
+    #[must_use]
+    pub fn without_secrets<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
+        const INSTEAD: &[u8] = b"[secret]";
+        let mut shown = Cow::Borrowed(body);
+        let authorization = self.authorization().ok().flatten();
+        let sent = authorization
+            .iter()
+            .filter_map(|value| value.as_bytes().splitn(2, |byte| *byte == b' ').nth(1))
+            .map(<[u8]>::to_vec);
+        let password = self.basic_auth.iter().filter_map(|(_, secret)| {
+            let password = secret.read().ok()?;
+            Some(password.expose_secret().as_bytes().to_vec())
+        });
+        for secret in sent.chain(password).filter(|secret| !secret.is_empty()) {
+            let mut clean = Vec::new();
+            let mut rest = &*shown;
+            while let Some(at) = rest.windows(secret.len()).position(|part| part == secret) {
+                clean.extend_from_slice(&rest[..at]);
+                clean.extend_from_slice(INSTEAD);
+                rest = &rest[at + secret.len()..];
+            }
+            if !clean.is_empty() {
+                clean.extend_from_slice(rest);
+                shown = Cow::Owned(clean);
+            }
+        }
+        shown
     }
 
     fn authorization(&self) -> Result<Option<HeaderValue>, HttpFailure> {
@@ -337,6 +368,37 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_repeats_a_secret_does_not_spread_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "open sesame\n").unwrap();
+        let secret = Secret::File(path);
+        let login = Options {
+            basic_auth: Some(("Aladdin".to_owned(), secret.clone())),
+            ..Options::default()
+        };
+        let bearer = Options {
+            bearer: Some(secret),
+            ..Options::default()
+        };
+        for (options, told, shown) in [
+            (
+                &login,
+                "told: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==, so open sesame, open sesame!",
+                "told: Basic [secret], so [secret], [secret]!",
+            ),
+            (&bearer, "open sesame", "[secret]"),
+            (&login, "nothing of it", "nothing of it"),
+            (&Options::default(), "open sesame", "open sesame"),
+        ] {
+            assert_eq!(
+                String::from_utf8_lossy(&options.without_secrets(told.as_bytes())),
+                shown
+            );
+        }
+    }
 
     #[test]
     fn base64_is_that_of_the_rfc() {

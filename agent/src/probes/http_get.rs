@@ -178,7 +178,9 @@ impl Probe for HttpGet {
             let finding = match self.observe(deadline).await {
                 Ok(answer) => {
                     let left = answer.certificate_expires.map(seconds_until);
-                    answer.add_to(judge(&Page::of(&answer, left), &self.expected))
+                    let shown = self.options.without_secrets(&answer.body);
+                    let page = Page::of(&answer, &shown, left);
+                    answer.add_to(judge(&page, &self.expected))
                 }
                 Err(failure) => failure.finding(),
             };
@@ -227,13 +229,15 @@ struct Page<'a> {
     status: u16,
     location: Option<&'a str>,
     body: &'a [u8],
+    /// The body as it may be shown.
+    shown: &'a [u8],
     body_cut: bool,
     total_ms: f64,
     certificate_left_s: Option<f64>,
 }
 
 impl<'a> Page<'a> {
-    fn of(answer: &'a HttpAnswer, certificate_left_s: Option<f64>) -> Self {
+    fn of(answer: &'a HttpAnswer, shown: &'a [u8], certificate_left_s: Option<f64>) -> Self {
         Self {
             status: answer.status,
             location: answer
@@ -241,6 +245,7 @@ impl<'a> Page<'a> {
                 .get(header::LOCATION)
                 .and_then(|value| value.to_str().ok()),
             body: &answer.body,
+            shown,
             body_cut: answer.body_cut,
             total_ms: answer.total_ms,
             certificate_left_s,
@@ -272,7 +277,7 @@ fn verdict(page: &Page<'_>, expected: &Expected) -> Finding {
         let to = page.location.map_or(String::new(), |to| {
             format!(" to {}", to.split('?').next().unwrap_or_default())
         });
-        let body = first_line(page.body);
+        let body = first_line(page.shown);
         return Finding::failed(format!(
             "status {status}{to}, expected {}{body}",
             show(&expected.status)
@@ -373,6 +378,7 @@ mod tests {
         status: 200,
         location: None,
         body: b"ready",
+        shown: b"",
         body_cut: false,
         total_ms: 500.0,
         certificate_left_s: Some(14.0 * 86_400.0),
@@ -393,7 +399,7 @@ mod tests {
             (
                 Page {
                     status: 503,
-                    body: b"no backend\n",
+                    shown: b"no backend\n",
                     ..GOOD
                 },
                 Status::Failed,
@@ -402,7 +408,7 @@ mod tests {
             (
                 Page {
                     status: 502,
-                    body: b"<html>",
+                    shown: b"<html>",
                     ..GOOD
                 },
                 Status::Failed,
