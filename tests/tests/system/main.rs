@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a failure here is a failed test")]
 
+mod bad_input;
+mod bad_peers;
 mod dns;
 mod etcd;
 mod kill;
@@ -11,3 +13,5 @@ mod parts;
 mod platform;
 mod postgres;
 mod rabbitmq;
+mod secrets;
+mod security;

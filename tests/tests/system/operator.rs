@@ -1,11 +1,10 @@
 //! What an operator does: starts it with no configuration, asks when nobody is there, stops reading.
 
-use std::io::Write;
 use std::process::{Command, Stdio};
 
 use blackstart_tests::{Daemon, TempHome, binary, free_port, wait_until};
 
-use crate::parts::{START, aggregator, ask, condition};
+use crate::parts::{START, ask, condition};
 
 #[test]
 fn up_needs_no_configuration_ends_in_order_and_finds_its_data_again() {
@@ -82,24 +81,4 @@ fn a_reader_that_goes_away_is_no_error() {
         (output.status.code(), output.stderr.as_slice()),
         (Some(0), &b""[..])
     );
-}
-
-#[test]
-fn garbage_on_the_port_harms_nothing() {
-    let home = TempHome::new("garbage");
-    let port = free_port();
-    let mut aggregating = aggregator(home.path(), port.number());
-    aggregating.wait_ready(START, || ask(port.number(), &["status"]).1 != 3);
-    for garbage in [
-        &b"GET / HTTP/1.1\r\n\r\n"[..],
-        &[0x16, 0x03, 0x01, 0x02, 0x00],
-        &[0xff; 65_536],
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff",
-    ] {
-        let mut stream = std::net::TcpStream::connect(port.address()).expect("the port is open");
-        // The other side may hang up while it is written.
-        stream.write_all(garbage).unwrap_or(());
-    }
-    assert_ne!(ask(port.number(), &["status"]).1, 3, "it still answers");
-    assert!(aggregating.is_running());
 }
