@@ -114,7 +114,11 @@ fn problem(report: &Report, instead: &str) -> String {
     });
     let more = match report.problems.len() {
         0 | 1 => String::new(),
-        n => format!(" (and {} more)", n - 1),
+        n => format!(
+            " (and {} more); all of them: blackstart topology validate {}",
+            n - 1,
+            report.file
+        ),
     };
     format!(
         "topology file {} refused, {instead}{detail}{more}",
