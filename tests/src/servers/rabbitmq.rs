@@ -110,6 +110,27 @@ impl RabbitCluster {
         self.nodes[index].daemon = Some(Daemon::spawn("rabbitmq", &mut command, &log));
     }
 
+    /// Starts one node and freezes it in the middle of its boot: it has said that it starts, and its port is closed.
+    pub fn launch_and_freeze(&mut self, index: usize) {
+        loop {
+            let said = |cluster: &Self| {
+                let log = std::fs::read_to_string(cluster.log_path(index)).unwrap_or_default();
+                log.matches("Starting RabbitMQ").count()
+            };
+            let before = said(self);
+            self.launch(index);
+            wait_until("RabbitMQ says that it starts", READY_MAX, || {
+                said(self) > before
+            });
+            self.freeze(index);
+            if std::net::TcpStream::connect(self.nodes[index].amqp_port.address()).is_err() {
+                return;
+            }
+            // It was quicker than we are.
+            self.kill(index);
+        }
+    }
+
     /// Waits until a node serves AMQP and its management answers.
     ///
     /// # Panics

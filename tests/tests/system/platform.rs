@@ -38,14 +38,7 @@ impl Platform {
         let home = TempHome::new(name);
         let port = free_port();
         home.write("topology.toml", topology);
-        let mut command = Command::new(binary("blackstart-aggregator"));
-        command
-            .args(["run", "--listen", &port.address().to_string()])
-            .arg("--topology")
-            .arg(home.join("topology.toml"))
-            .arg("--state-dir")
-            .arg(home.join("aggregator"));
-        let aggregating = Daemon::spawn("aggregator", &mut command, &home.join("aggregator.log"));
+        let aggregating = spawn_aggregator(&home, &port);
         let probing = agents
             .iter()
             .map(|(host, probes)| {
@@ -85,6 +78,13 @@ impl Platform {
             aggregating,
             probing: Vec::new(),
         }
+    }
+
+    /// Ends the aggregator in order and starts it again.
+    pub(crate) fn restart_aggregator(&mut self) {
+        let ended = self.aggregating.terminate(START);
+        assert_eq!(ended.code(), Some(0), "{}", self.aggregating.log());
+        self.aggregating = spawn_aggregator(&self.home, &self.port);
     }
 
     /// The port of the aggregator.
@@ -177,6 +177,17 @@ impl Platform {
         let ended = self.aggregating.terminate(START);
         assert_eq!(ended.code(), Some(0), "{}", self.aggregating.log());
     }
+}
+
+fn spawn_aggregator(home: &TempHome, port: &Port) -> Daemon {
+    let mut command = Command::new(binary("blackstart-aggregator"));
+    command
+        .args(["run", "--listen", &port.address().to_string()])
+        .arg("--topology")
+        .arg(home.join("topology.toml"))
+        .arg("--state-dir")
+        .arg(home.join("aggregator"));
+    Daemon::spawn("aggregator", &mut command, &home.join("aggregator.log"))
 }
 
 /// Writes the configuration of an agent: no discovery, its state in a folder of its own.

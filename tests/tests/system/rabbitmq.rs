@@ -101,7 +101,7 @@ fn a_broker_without_memory_then_stopped_blocks_who_needs_it_and_heals() {
         "down",
         "127.0.0.1:*: connection refused, nothing listens there",
     );
-    rabbit.launch(0);
+    rabbit.launch_and_freeze(0);
     let boots = platform.shows("mq", "starting", "boots*");
     assert_eq!(boots["progress"], serde_json::Value::Null, "{boots}");
     platform.explains(
@@ -111,6 +111,7 @@ fn a_broker_without_memory_then_stopped_blocks_who_needs_it_and_heals() {
             "seen starting by rabbitmq.amqp from h, *: boots*",
         ],
     );
+    rabbit.thaw(0);
     platform.shows("mq", "up", "RabbitMQ 3.* lets clients in");
     platform.shows("mq-api", "up", "*1 node*");
     assert_eq!(ask(platform.port(), &["ready", "mq", "mq-api"]).1, 0);
