@@ -86,6 +86,7 @@ pub(crate) fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
         roster,
         owner,
         problem,
+        gap,
         ..
     } = restored;
     let started = clock.now();
@@ -132,13 +133,19 @@ pub(crate) fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
         }
     };
     spawn("journal", write, is_simulated, &failure)?;
-    if initial.is_new {
+    let mut last_index = bounds.last_index;
+    if let Some(entry) = gap {
+        last_index = entry.index;
         // The writer was started above and takes it.
+        let _ = journal_commands.send(JournalCommand::Write(entry));
+    }
+    if initial.is_new {
+        // So it does this.
         let _ = journal_commands.send(JournalCommand::Topology(initial.text.clone()));
     }
 
     let ingest = Arc::new(Ingest::new(
-        bounds.last_index,
+        last_index,
         clock.clone(),
         engine.clone(),
         engine_room,

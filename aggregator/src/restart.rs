@@ -11,9 +11,9 @@ use blackstart_graph::{Engine, Event, EventKind, Timestamp, Topology};
 
 use crate::clock::Clock;
 use crate::engine::owner::Owner;
-use crate::entry::EntryReader;
+use crate::entry::{EntryReader, event_entry};
 use crate::journal::recovery::{self, Bounds, Opened};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Entry, Journal, JournalError};
 use crate::roster::Roster;
 use crate::sequences::Sequences;
 use crate::series::SeriesTable;
@@ -31,6 +31,8 @@ pub(crate) struct Restored {
     pub(crate) problem: Option<String>,
     /// Entries that were read again.
     pub(crate) replayed: u64,
+    /// Says that nobody watched for a while; applied, and to be written behind the entries that were read.
+    pub(crate) gap: Option<Entry>,
 }
 
 /// Reads everything back.
@@ -46,11 +48,11 @@ pub(crate) fn restore(
         problem,
     } = opened;
     match read(&mut journal, topology, clock) {
-        Ok(read) => Ok(read.into_restored(journal, id, problem)),
+        Ok(read) => Ok(read.into_restored(journal, id, problem, clock)),
         Err(error) if error.is_corruption() => {
             let mut again = recovery::start_over(journal, state_dir, &error)?;
             let read = read(&mut again.journal, topology, clock)?;
-            Ok(read.into_restored(again.journal, again.id, again.problem))
+            Ok(read.into_restored(again.journal, again.id, again.problem, clock))
         }
         Err(error) => Err(error),
     }
@@ -67,9 +69,18 @@ struct Read {
 }
 
 impl Read {
-    fn into_restored(mut self, journal: Journal, id: String, problem: Option<String>) -> Restored {
+    fn into_restored(
+        mut self,
+        journal: Journal,
+        id: String,
+        problem: Option<String>,
+        clock: &Clock,
+    ) -> Restored {
         self.problems.extend(problem);
+        let gap = (self.bounds.last_index > 0)
+            .then(|| note_gap(&mut self.owner, self.bounds.last_index + 1, clock));
         Restored {
+            gap,
             journal,
             id,
             bounds: self.bounds,
@@ -151,6 +162,30 @@ fn read(journal: &mut Journal, topology: &Topology, clock: &Clock) -> Result<Rea
         problems,
         replayed,
     })
+}
+
+/// Tells the engine that nobody watched between its last news and now, so that no agent counts as connected that has
+/// not come back. The entry is part of the journal like any other: a restart after this one finds it at its place.
+fn note_gap(owner: &mut Owner, index: u64, clock: &Clock) -> Entry {
+    let at_us = clock.now().wall_us;
+    let event = Event {
+        at: Timestamp::from_micros(at_us),
+        kind: EventKind::AggregatorRestarted {
+            watched_until: Timestamp::from_micros(owner.newest_us()),
+        },
+    };
+    // An event is plain data; were it not, the engine would refuse an entry without one, here and after.
+    let bytes = event_entry(&serde_json::to_vec(&event).unwrap_or_default());
+    if let Err(error) = owner.apply(index, at_us, &bytes) {
+        tracing::warn!(%error, "the gap of the restart is not shown");
+    }
+    Entry {
+        index,
+        at_us,
+        bytes,
+        results: 0,
+        receipt: None,
+    }
 }
 
 /// Brings sequences and agents up to an entry.

@@ -242,6 +242,11 @@ impl Owner {
         self.changed.take_in(&mut changes);
     }
 
+    /// The newest time that it was told.
+    pub(crate) const fn newest_us(&self) -> i64 {
+        self.newest_us
+    }
+
     /// The next moment at which time alone may change something.
     pub(crate) fn next_deadline_us(&self) -> Option<i64> {
         self.engine.next_deadline().map(Timestamp::as_micros)

@@ -1,6 +1,8 @@
 //! What the engine decides, from events as a capture holds them.
 
 use super::*;
+use std::time::Duration;
+
 use crate::{Event, EventKind, IncidentState, Status};
 
 fn at(seconds: i64) -> Timestamp {
@@ -382,4 +384,131 @@ fn another_topology_keeps_the_evidence() {
     assert!(changes.topology);
     assert_eq!(condition(&engine, "db"), Condition::Down);
     assert!(engine.find("app").is_none());
+}
+
+fn connect(engine: &mut Engine, seconds: i64, agent: &str) {
+    happen(
+        engine,
+        seconds,
+        EventKind::AgentConnected {
+            agent: agent.into(),
+            boot_id: "b".into(),
+            uptime_s: 1.0,
+            clean_shutdown: None,
+        },
+    );
+}
+
+fn restart(engine: &mut Engine, seconds: i64, watched_until: i64) -> Changes {
+    let watched_until = at(watched_until);
+    happen(
+        engine,
+        seconds,
+        EventKind::AggregatorRestarted { watched_until },
+    )
+}
+
+#[test]
+fn a_restart_of_the_aggregator_shows_its_gap_and_alarms_nobody() {
+    let mut engine = engine(CHAIN);
+    connect(&mut engine, 0, "h");
+    see(&mut engine, 50, "h", "db", Status::Ok);
+    see(&mut engine, 90, "h2", "app", Status::Ok);
+    let changes = restart(&mut engine, 100, 95);
+    let host = engine.find("h").unwrap();
+    assert!(changes.components.contains(&host.ix()));
+    assert_eq!(
+        (host.condition(), host.since()),
+        (Condition::Unknown, at(95))
+    );
+    assert_eq!(
+        host.reason(),
+        "its agent has not returned since the aggregator's restart"
+    );
+    assert_eq!(
+        condition(&engine, "db"),
+        Condition::Up,
+        "it holds for its time"
+    );
+    engine.advance(at(110));
+    assert_eq!(condition(&engine, "db"), Condition::Unknown);
+    engine.advance(at(140));
+    assert_eq!(engine.incident(), None);
+    connect(&mut engine, 141, "h");
+    assert_eq!(condition(&engine, "h"), Condition::Up);
+}
+
+#[test]
+fn an_agent_that_does_not_return_after_a_restart_is_silent_in_the_end() {
+    let mut engine = engine(CHAIN);
+    connect(&mut engine, 0, "h");
+    engine.advance(at(1));
+    restart(&mut engine, 100, 95);
+    happen(&mut engine, 120, EventKind::AgentLost { agent: "h".into() });
+    assert_eq!(engine.find("h").unwrap().reason(), "its agent is silent");
+    engine.advance(at(135));
+    let incident = engine.incident().unwrap();
+    assert_eq!(incident.opened, at(120), "nobody knew before");
+}
+
+#[test]
+fn an_open_incident_goes_on_through_a_restart_and_is_not_over_while_nobody_watched() {
+    let mut engine = engine(CHAIN);
+    connect(&mut engine, 0, "h");
+    see(&mut engine, 1, "h2", "cache", Status::Ok);
+    see(&mut engine, 10, "h2", "cache", Status::Failed);
+    engine.advance(at(25));
+    let id = engine.incident().unwrap().id.clone();
+    see(&mut engine, 60, "h2", "cache", Status::Ok);
+    restart(&mut engine, 100, 61);
+    let incident = engine.incident().unwrap();
+    assert_eq!(
+        (&incident.id, incident.state),
+        (&id, IncidentState::Recovering),
+        "all was back for a second; then nobody looked"
+    );
+    connect(&mut engine, 101, "h");
+    see(&mut engine, 110, "h2", "cache", Status::Ok);
+    engine.advance(at(116));
+    assert_eq!(engine.incident().unwrap().state, IncidentState::Resolved);
+}
+
+#[test]
+fn an_answer_with_a_shorter_time_to_live_ends_by_its_own() {
+    let mut engine = engine(CHAIN);
+    see(&mut engine, 0, "h", "db", Status::Ok);
+    let slot = engine.slot("db", "test", "h").unwrap();
+    engine.define(slot, Duration::from_secs(5), &[]);
+    see(&mut engine, 1, "h", "db", Status::Ok);
+    assert_eq!(engine.next_deadline(), Some(at(6)));
+    engine.advance(at(6));
+    assert_eq!(condition(&engine, "db"), Condition::Unknown);
+}
+
+#[test]
+fn a_topology_may_lose_a_component_and_the_engine_is_saved_and_replaced_again() {
+    let mut engine = engine(CHAIN);
+    see(&mut engine, 1, "h", "db", Status::Failed);
+    see(&mut engine, 1, "h2", "app", Status::Failed);
+    let without_app = "[component.db]\nkind = \"database\"\n";
+    let topology = || Topology::parse("t.toml", without_app).unwrap();
+    engine.replace_topology(topology(), at(2));
+    let again = Engine::load(&engine.save(), topology()).unwrap();
+    assert_eq!(again.save(), engine.save());
+    engine.replace_topology(Topology::parse("t.toml", CHAIN).unwrap(), at(3));
+    let conditions = ["db", "app"].map(|id| condition(&engine, id));
+    assert_eq!(conditions, [Condition::Down, Condition::Blocked]);
+    let app = engine.why("app").unwrap().steps.remove(0);
+    assert_eq!(app.evidence, [], "what was seen of it went with it");
+}
+
+#[test]
+fn what_an_agent_told_of_its_host_outlives_a_restart() {
+    let mut engine = engine(CHAIN);
+    let labels = [("os".to_owned(), "debian-12".to_owned())].into();
+    let agent = "h".to_owned();
+    happen(&mut engine, 1, EventKind::Facts { agent, labels });
+    let again = Engine::load(&engine.save(), Topology::parse("t.toml", CHAIN).unwrap()).unwrap();
+    let labels = again.find("h").unwrap().labels();
+    assert_eq!(labels.get("os"), Some(&"debian-12"));
 }
