@@ -110,6 +110,11 @@ impl Agent {
         self.dialer.break_streams();
     }
 
+    /// How often it has dialled the aggregator.
+    pub(crate) fn dialled(&self) -> u64 {
+        self.dialer.dialled()
+    }
+
     /// Tells it to stop in order.
     pub(crate) fn stop(&self) {
         self.stop.lock().unwrap().cancel();

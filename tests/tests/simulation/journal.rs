@@ -114,6 +114,12 @@ impl Journal {
         }
     }
 
+    /// How often an event of this type was written, whoever it is about.
+    pub(crate) fn count_all(&self, kind: &str) -> usize {
+        let events = self.events.iter();
+        events.filter(|event| event["type"] == kind).count()
+    }
+
     /// How often an event of this type was written about an agent.
     pub(crate) fn count(&self, kind: &str, agent: &str) -> usize {
         let is_it = |event: &&Value| event["type"] == kind && event["agent"] == agent;

@@ -14,6 +14,7 @@ mod clocks;
 mod crash;
 mod cut;
 mod half;
+mod herd;
 mod journal;
 mod network;
 mod probe;

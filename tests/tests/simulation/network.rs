@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -13,14 +14,22 @@ use turmoil::net::{TcpListener, TcpStream};
 
 /// Dials hosts of the simulated network by their names.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Dialer(Arc<Mutex<CancellationToken>>);
+pub(crate) struct Dialer {
+    broken: Arc<Mutex<CancellationToken>>,
+    dialled: Arc<AtomicU64>,
+}
 
 impl Dialer {
     /// Breaks every stream that was dialled, on this side only, as a router does that forgot them: the other side hears
     /// nothing of it.
     pub(crate) fn break_streams(&self) {
-        let old = std::mem::take(&mut *self.0.lock().unwrap());
+        let old = std::mem::take(&mut *self.broken.lock().unwrap());
         old.cancel();
+    }
+
+    /// How often it was asked to dial.
+    pub(crate) fn dialled(&self) -> u64 {
+        self.dialled.load(Ordering::Relaxed)
     }
 }
 
@@ -28,7 +37,8 @@ impl Dial for Dialer {
     type Stream = Wire;
 
     async fn dial(&self, address: &HostPort) -> Result<Wire, DialError> {
-        let broken = self.0.lock().unwrap().clone();
+        self.dialled.fetch_add(1, Ordering::Relaxed);
+        let broken = self.broken.lock().unwrap().clone();
         let stream = TcpStream::connect((address.host(), address.port()))
             .await
             .map_err(DialError::Connect)?;

@@ -9,7 +9,7 @@ use blackstart_aggregator::{Config, Surroundings, WallClock, serve};
 use blackstart_proto::transport::{Timeouts, connect_with};
 use blackstart_proto::v1::operator_service_client::OperatorServiceClient;
 use blackstart_proto::v1::{
-    AgentState, ComponentState, Condition, StatusResponse, WatchStatusRequest,
+    AgentState, ComponentState, Condition, StatusRequest, StatusResponse, WatchStatusRequest,
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -141,6 +141,15 @@ impl World {
 
     /// Adds an aggregator that is told more, and somebody who looks at it.
     pub(crate) fn aggregator_with(&mut self, tell: impl FnOnce(&mut Config)) {
+        self.aggregator_seen(None, tell);
+    }
+
+    /// Adds an aggregator that is told more, and somebody who looks at it, with pauses where the picture is large.
+    pub(crate) fn aggregator_seen(
+        &mut self,
+        pause: Option<Duration>,
+        tell: impl FnOnce(&mut Config),
+    ) {
         let mut config = Config::new(self.aggregator_dir());
         tell(&mut config);
         let stop = self.stop_aggregator.clone();
@@ -164,7 +173,7 @@ impl World {
             }
         });
         let seen = self.seen.clone();
-        self.sim.host(OPERATOR, move || watch(seen.clone()));
+        self.sim.host(OPERATOR, move || watch(seen.clone(), pause));
         self.sim
             .set_link_latency(OPERATOR, AGGREGATOR, Duration::from_millis(1));
     }
@@ -341,20 +350,28 @@ fn folder() -> TempDir {
         .unwrap()
 }
 
-/// Looks at the picture whenever it changes, whatever happens to the aggregator.
-async fn watch(seen: Arc<Mutex<Seen>>) -> turmoil::Result {
+/// Looks at the picture, whatever happens to the aggregator: whenever it changes, or with a pause between two looks.
+async fn watch(seen: Arc<Mutex<Seen>>, pause: Option<Duration>) -> turmoil::Result {
     let address = AGGREGATOR.parse()?;
+    let note = |picture| {
+        let mut seen = seen.lock().unwrap();
+        seen.picture = picture;
+        seen.looks += 1;
+    };
     loop {
         let connected = connect_with(Dialer::default(), &address, None, Timeouts::default()).await;
         if let Ok(channel) = connected {
             let mut client =
                 OperatorServiceClient::new(channel).max_decoding_message_size(64 << 20);
-            if let Ok(pictures) = client.watch_status(WatchStatusRequest::default()).await {
+            if let Some(pause) = pause {
+                while let Ok(answer) = client.status(StatusRequest::default()).await {
+                    note(answer.into_inner());
+                    tokio::time::sleep(pause).await;
+                }
+            } else if let Ok(pictures) = client.watch_status(WatchStatusRequest::default()).await {
                 let mut pictures = pictures.into_inner();
                 while let Ok(Some(answer)) = pictures.message().await {
-                    let mut seen = seen.lock().unwrap();
-                    seen.picture = answer.status.unwrap();
-                    seen.looks += 1;
+                    note(answer.status.unwrap());
                 }
             }
         }
