@@ -104,7 +104,7 @@ fn spawn(home: &Path) -> Daemon {
     command
         .args(["run", "--config"])
         .arg(home.join("aggregator.toml"))
-        .env("RUST_LOG", "warn");
+        .env("BLACKSTART_LOG", "warn");
     Daemon::spawn("aggregator", &mut command, &home.join("aggregator.log"))
 }
 

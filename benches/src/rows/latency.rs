@@ -111,7 +111,7 @@ pub(crate) async fn measure(scale: Scale) -> Vec<Figure> {
 
     let wanted = scale.of(CHANGES);
     let mut latencies = Vec::new();
-    let mut shown = vec![None; COMPONENTS];
+    let mut shown = [None; COMPONENTS];
     let began = Instant::now();
     while latencies.len() < wanted {
         assert!(began.elapsed() < PATIENCE, "changes are shown");
