@@ -29,7 +29,7 @@ const KNOWS: &[(&str, &[&str])] = &[
 ];
 
 /// A file that is longer, its tests apart, has more than one subject.
-const FILE_LINES_MAX: usize = 450;
+const FILE_LINES_MAX: usize = 480;
 
 /// Where generated messages may be named: beside them stand our own types, and nothing else decides by them.
 const MESSAGES_ONLY_IN: &[(&str, &[&str])] = &[
@@ -144,7 +144,8 @@ fn rules_of_a_file(name: &str, text: &str) -> Vec<String> {
         .lines()
         .take_while(|line| !line.starts_with("#[cfg(test)]"))
         .collect();
-    if own.len() > FILE_LINES_MAX {
+    // A table of cases may be as long as it takes.
+    if own.len() > FILE_LINES_MAX && stem != "tests" {
         broken.push(format!(
             "{name}: {} lines without its tests, {FILE_LINES_MAX} at most: which are its subjects?",
             own.len()

@@ -34,6 +34,7 @@
 
 mod boot;
 mod judge;
+mod seen;
 mod session;
 mod wire;
 
@@ -52,7 +53,7 @@ use crate::probe::{Deadline, Discovered, Privilege, Probe, ProbeIdentity, ProbeK
 
 use boot::Boot;
 use judge::Limits;
-use session::Attempt;
+use seen::Attempt;
 
 const NAME: &str = "rabbitmq.amqp";
 

@@ -1,7 +1,7 @@
 //! The verdict on a RabbitMQ node as its clients see it. Pure.
 
 use super::boot::Boot;
-use super::session::{Attempt, CanaryAnswer, QueueAnswer, Seen, Server};
+use super::seen::{Attempt, CanaryAnswer, QueueAnswer, Seen, Server};
 use crate::observation::Finding;
 
 /// The limits of the verdict.

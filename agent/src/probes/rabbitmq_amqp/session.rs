@@ -6,6 +6,7 @@ use lapin::types::{AMQPValue, ChannelId, FieldTable};
 use secrecy::ExposeSecret as _;
 
 use super::Login;
+use super::seen::{Attempt, CanaryAnswer, QueueAnswer, Seen, Server};
 use super::wire::{FRAME_BYTES_MAX, Wire, WireError};
 use crate::net::connect::ConnectFailure;
 use crate::net::{Address, Stream, TlsClient, connect, milliseconds};
@@ -17,70 +18,6 @@ const NOWHERE: &str = "blackstart.nowhere";
 
 /// A canary that nobody fetches is gone by itself: sixty seconds, in milliseconds.
 const CANARY_EXPIRES_MS: &str = "60000";
-
-/// What one run saw.
-#[derive(Debug)]
-pub(super) enum Attempt {
-    /// There is no connection.
-    Unreached(ConnectFailure),
-    /// It accepts and then does not answer.
-    Silent(TimedOut),
-    /// It said no while the session was opened.
-    Refused {
-        step: &'static str,
-        code: u16,
-        text: String,
-    },
-    /// The connection ended or made no sense.
-    Broken { step: &'static str, reason: String },
-    /// The probe could not ask.
-    Local(String),
-    /// It speaks AMQP; nobody logged in.
-    Greeted(Server),
-    /// It accepts connections; it was greeted not long ago, and not again now.
-    Accepts,
-    /// Logged in and asked.
-    Session(Box<Seen>),
-}
-
-/// What a server says of itself.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Server {
-    pub(super) product: String,
-    pub(super) version: String,
-}
-
-/// What a session told.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Seen {
-    pub(super) server: Server,
-    pub(super) login_ms: f64,
-    /// Why publishers are blocked.
-    pub(super) blocked: Option<String>,
-    pub(super) queues: Vec<(String, QueueAnswer)>,
-    pub(super) canary: Option<CanaryAnswer>,
-    /// Something went wrong behind the login.
-    pub(super) broken: Option<String>,
-}
-
-/// What is said of a queue.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum QueueAnswer {
-    There { messages: u32, consumers: u32 },
-    Refused(String),
-}
-
-/// What became of the canary.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum CanaryAnswer {
-    Confirmed {
-        took_ms: f64,
-    },
-    /// The broker did not take it.
-    Nack,
-    NoConfirm(TimedOut),
-    Refused(String),
-}
 
 /// A session that has come to an end, and where.
 #[derive(Debug)]
@@ -455,22 +392,6 @@ impl Session {
                 text: close.reply_text.to_string(),
             }),
             other => Ok(other),
-        }
-    }
-}
-
-impl Server {
-    fn read(properties: &FieldTable) -> Self {
-        let text = |name: &str| match properties.inner().get(name) {
-            Some(AMQPValue::LongString(text)) => {
-                String::from_utf8_lossy(text.as_bytes()).into_owned()
-            }
-            Some(AMQPValue::ShortString(text)) => text.to_string(),
-            _ => String::new(),
-        };
-        Self {
-            product: text("product"),
-            version: text("version"),
         }
     }
 }
