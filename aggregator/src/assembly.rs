@@ -61,6 +61,7 @@ pub(crate) struct Parts {
     pub(crate) reload: Arc<Notify>,
     pub(crate) tls: Option<ServerTls>,
     pub(crate) journal: mpsc::UnboundedSender<JournalCommand>,
+    pub(crate) engine: EngineHandle,
     pub(crate) tasks: Vec<JoinHandle<()>>,
     pub(crate) failed: mpsc::Receiver<&'static str>,
 }
@@ -181,6 +182,7 @@ pub(crate) fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
         );
         tasks.push(tokio::spawn(watched));
     }
+    let pulse = engine.clone();
     let operator = operator(OperatorStart {
         id: id.clone(),
         started_us: started.wall_us,
@@ -201,6 +203,7 @@ pub(crate) fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
             reload,
             tls,
             journal: journal_commands,
+            engine: pulse,
             tasks,
             failed,
         },

@@ -38,7 +38,7 @@ pub use clock::WallClock;
 pub use config::{Config, default_state_dir, listen_address};
 pub use journal::export::{ExportError, export};
 pub use lock::LockError;
-pub use running::{Running, StartError, Surroundings, serve, start};
+pub use running::{Pulse, Running, StartError, Surroundings, serve, start};
 
 /// Reads and checks a topology file without putting it in force.
 ///

@@ -6,9 +6,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use blackstart_aggregator::{
-    Config, ExportError, StartError, default_state_dir, export, listen_address, start,
+    Config, ExportError, Pulse, StartError, default_state_dir, export, listen_address, start,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sd_notify::NotifyState;
@@ -156,6 +157,10 @@ async fn run_until_told(config: Config) -> ExitCode {
         .map_or_else(String::new, |address| address.to_string());
     tracing::info!(address, id = running.id(), "aggregator ready");
     notify(&[NotifyState::Ready]);
+    if let Some(patience) = sd_notify::watchdog_enabled() {
+        // Ends with the process: an engine that stopped feeds nobody.
+        tokio::spawn(feed_watchdog(running.pulse(), patience));
+    }
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -177,6 +182,14 @@ async fn run_until_told(config: Config) -> ExitCode {
             "blackstart-aggregator: stopped before everything was written; what was not acknowledged comes again",
         );
         ExitCode::FAILURE
+    }
+}
+
+/// Feeds systemd's watchdog as long as the engine answers, twice within its patience (sd_watchdog_enabled(3)).
+async fn feed_watchdog(pulse: Pulse, patience: Duration) {
+    while pulse.beat().await {
+        notify(&[NotifyState::Watchdog]);
+        tokio::time::sleep(patience / 2).await;
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::assembly::{Assembled, Assembly, InitialText, Parts, assemble};
 use crate::clock::{Clock, WallClock};
 use crate::config::Config;
+use crate::engine::EngineHandle;
 use crate::journal::recovery;
 use crate::journal::writer::{JournalCommand, TOPOLOGY_KEY};
 use crate::lock::{LockError, StateLock};
@@ -240,6 +241,12 @@ impl Running {
         &self.parts.id
     }
 
+    /// Feels whether it is alive.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.parts.engine.clone())
+    }
+
     /// Reads topology and TLS files again.
     pub fn reload(&self) {
         self.parts.reload.notify_one();
@@ -275,6 +282,17 @@ impl Running {
             .is_ok();
         let kept = tokio::time::timeout(JOURNAL_ENDS_WITHIN, answered).await;
         is_told && matches!(kept, Ok(Ok(true)))
+    }
+}
+
+/// Feels whether an aggregator is alive.
+#[derive(Debug, Clone)]
+pub struct Pulse(EngineHandle);
+
+impl Pulse {
+    /// Answers when the engine has applied what was in its queue before; false when it has ended.
+    pub async fn beat(&self) -> bool {
+        self.0.fresh().await.is_some()
     }
 }
 
