@@ -1,28 +1,35 @@
-//! The agent as a whole: scheduler, discovery, spool and uplinks, until it is told to stop.
+//! The agent as a whole: scheduler, discovery, spool, uplinks and local socket, until it is told to stop.
 
+mod reload;
+
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use blackstart_proto::transport::{ClientTls, Dial, TcpDialer, TlsFilesError};
+use blackstart_proto::v1::{Discovery as DiscoveryMessage, Facts as FactsMessage};
 use blackstart_proto::version;
 use rand::RngExt;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::board::Board;
-use crate::config::{AgentConfig, Configured};
+use crate::board::{Board, Subject};
+use crate::clock::HostClock;
+use crate::config::{AgentConfig, ConfigSource, Configured, Watch};
+use crate::discovery::memory::Memory;
 use crate::discovery::{discover, join};
 use crate::facts::{Facts, note_boot, note_end, note_start};
 use crate::host::HostView;
 use crate::local::{self, Local};
 use crate::result::Incarnation;
 use crate::spool::{Spool, SpoolError};
+use crate::supervisor::Supervisor;
 use crate::surroundings::{Draw, Surroundings};
-use crate::uplink::{self, Source};
+use crate::uplink::{Source, Uplinks};
 use crate::{scheduler, wire};
 
 /// Why the agent cannot start.
@@ -36,31 +43,65 @@ pub enum AgentError {
     Tls(#[from] TlsFilesError),
 }
 
-/// Runs an agent until `shutdown`: it probes whether or not any aggregator is there.
+/// What runs the agent, and may ask things of it while it runs.
+#[derive(Debug, Clone, Default)]
+pub struct Service {
+    /// Where the configuration comes from, so that it is read again when it changes.
+    pub source: ConfigSource,
+    /// Notified when somebody wants the configuration to be read again.
+    pub reload: Arc<Notify>,
+    /// Told when the agent is ready, and that it is alive.
+    pub supervisor: Supervisor,
+}
+
+/// Runs an agent until `shutdown`: it probes whether or not any aggregator is there. `config` is what
+/// `service.source` gave.
 ///
 /// # Errors
 /// The state folder is in use, or the TLS files cannot be used. Nothing was started then.
-pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
-    let dialer = TcpDialer {
-        tls: config.tls.is_some(),
-    };
+pub async fn run(
+    config: AgentConfig,
+    service: Service,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
+    let dialer = |tls| TcpDialer { tls };
     let surroundings = Surroundings::machine(Path::new("/"));
-    run_over(config, dialer, version::SPOKEN, surroundings, shutdown).await
+    run_in(
+        config,
+        dialer,
+        version::SPOKEN,
+        surroundings,
+        service,
+        shutdown,
+    )
+    .await
 }
 
 /// Like [`run`], over what `dialer` opens, speaking the given protocol versions, and in the given surroundings: for a
-/// simulated network and for tests of neighbouring versions.
+/// simulated network and for tests of neighbouring versions. Its configuration is never read again.
 ///
 /// # Errors
 /// Like [`run`].
 pub async fn run_over<D: Dial>(
     config: AgentConfig,
     dialer: D,
-    versions: std::ops::RangeInclusive<u32>,
+    versions: RangeInclusive<u32>,
     surroundings: Surroundings,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
-    let root = Path::new("/");
+    let dialer = move |_| dialer.clone();
+    let service = Service::default();
+    run_in(config, dialer, versions, surroundings, service, shutdown).await
+}
+
+async fn run_in<D: Dial, F: Fn(bool) -> D>(
+    config: AgentConfig,
+    dialer: F,
+    versions: RangeInclusive<u32>,
+    surroundings: Surroundings,
+    service: Service,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
     let tls = config.tls.as_ref().map(ClientTls::load).transpose()?;
     let incarnation = Incarnation {
         id: surroundings.random(Draw::Incarnation).random(),
@@ -74,108 +115,98 @@ pub async fn run_over<D: Dial>(
         Spool::open
     };
     let spool = Arc::new(open(&config.state_dir, config.spool, incarnation)?);
-    let names: Vec<String> = config.aggregators.iter().map(ToString::to_string).collect();
-    spool.keep_cursors(&names);
     let clean_shutdown = note_boot(&config.state_dir, &boot_id);
     note_start(&config.state_dir);
 
-    let probes = look(&config);
-    info!(
-        host = config.host,
-        probes = probes.len(),
-        aggregators = names.len(),
-        "agent started"
-    );
     let board = Arc::new(Board::default());
-    let clock = surroundings.clock.clone();
-    let facts = || {
-        let facts = Facts::read(root, &boot_id, clean_shutdown, &config.labels);
-        wire::facts(&facts, clock.read())
-    };
-    let (facts_sender, facts_receiver) = watch::channel(facts());
-    let (discovery_sender, discovery_receiver) =
-        watch::channel(wire::discovery(&probes, &config.host));
+    let (facts, facts_receiver) = watch::channel(FactsMessage::default());
+    let (discovery, discovery_receiver) = watch::channel(DiscoveryMessage::default());
     let (lists, list_receiver) = mpsc::channel(1);
+    let source = Source {
+        host: config.host.clone(),
+        spool: spool.clone(),
+        board: board.clone(),
+        facts: facts_receiver.clone(),
+        discovery: discovery_receiver,
+        versions,
+        surroundings: surroundings.clone(),
+    };
+    let memory = Memory::load(&config.state_dir, &config.host);
+    if let Err(error) = &memory {
+        board.set_problem(Subject::Memory, Some(error.to_string()));
+    }
+    let file = service.source.file.clone();
+    let mut watch = Watch::new(file, service.reload.clone());
+    let mut agent = Agent {
+        memory: memory.unwrap_or_default(),
+        looked: Instant::now(),
+        writing: None,
+        uplinks: Uplinks::new(source, shutdown.clone()),
+        dialer,
+        tls,
+        clock: surroundings.clock.clone(),
+        boot_id: boot_id.clone(),
+        clean_shutdown,
+        spool: spool.clone(),
+        board: board.clone(),
+        source: service.source,
+        facts,
+        discovery,
+        lists,
+        config,
+    };
+    let probes = agent.look();
+    let count = probes.len();
 
     let mut tasks = JoinSet::new();
     tasks.spawn(scheduler::run(
-        config.host.clone(),
+        agent.config.host.clone(),
         list_receiver,
         spool.clone(),
         board.clone(),
+        service.supervisor,
         surroundings.clone(),
         shutdown.clone(),
     ));
     // No simulated host has a file system that others could find a socket in.
     if !surroundings.is_simulated() {
         let local = Local {
-            host: config.host.clone(),
-            state_dir: config.state_dir.clone(),
-            configuration_file: String::new(),
+            host: agent.config.host.clone(),
+            state_dir: agent.config.state_dir.clone(),
+            configuration_file: agent.source.file.as_deref().map_or_else(String::new, shown),
             started: Instant::now(),
             spool: spool.clone(),
             board: board.clone(),
-            facts: facts_receiver.clone(),
+            facts: facts_receiver,
         };
         tasks.spawn(local::serve(local, shutdown.clone()));
     }
-    for address in config.aggregators.clone() {
-        let source = Source {
-            host: config.host.clone(),
-            spool: spool.clone(),
-            board: board.clone(),
-            facts: facts_receiver.clone(),
-            discovery: discovery_receiver.clone(),
-            versions: versions.clone(),
-            surroundings: surroundings.clone(),
-        };
-        tasks.spawn(uplink::run(
-            address,
-            tls.clone(),
-            dialer.clone(),
-            source,
-            shutdown.clone(),
-        ));
-    }
-    let mut known = probes.clone();
-    let mut list = Some(probes);
+    agent.connect().await;
+    info!(
+        host = agent.config.host,
+        probes = count,
+        aggregators = agent.config.aggregators.len(),
+        "agent started"
+    );
+    agent.give(probes).await;
+    agent.remember().await;
+    let mut look_at = Instant::now() + agent.look_interval();
     loop {
-        if let Some(list) = list.take()
-            && lists.send(list).await.is_err()
-        {
-            break;
-        }
         tokio::select! {
             () = shutdown.cancelled() => break,
-            () = tokio::time::sleep(config.discovery.unwrap_or(FACTS_INTERVAL)) => {}
+            () = watch.changed() => agent.reload().await,
+            () = tokio::time::sleep_until(look_at) => {}
         }
-        let new = facts();
-        facts_sender.send_if_modified(|old| {
-            let changed = (&old.addresses, &old.routes, &old.resolvers, &old.labels)
-                != (&new.addresses, &new.routes, &new.resolvers, &new.labels);
-            if changed {
-                *old = new;
-            }
-            changed
-        });
-        let found = look(&config);
-        let added: Vec<Configured> = found
-            .into_iter()
-            .filter(|probe| {
-                !known
-                    .iter()
-                    .any(|old| old.component == probe.component && old.kind.name == probe.kind.name)
-            })
-            .collect();
-        if !added.is_empty() {
-            info!(probes = added.len(), "discovered");
-            known.extend(added);
-            discovery_sender.send_replace(wire::discovery(&known, &config.host));
-            list = Some(known.clone());
-        }
+        let probes = agent.look();
+        agent.give(probes).await;
+        agent.remember().await;
+        look_at = Instant::now() + agent.look_interval();
     }
+    service.supervisor.stopping();
+    agent.uplinks.end_all().await;
     while tasks.join_next().await.is_some() {}
-    note_end(&config.state_dir, &boot_id);
+    agent.remember_at_the_end().await;
+    note_end(&agent.config.state_dir, &boot_id);
     // The last transaction waits for the disk.
     if surroundings.is_simulated() {
         spool.close();
@@ -191,9 +222,124 @@ pub async fn run_over<D: Dial>(
 /// How often facts are read again where discovery is off.
 const FACTS_INTERVAL: Duration = Duration::from_secs(60);
 
-fn look(config: &AgentConfig) -> Vec<Configured> {
-    let found = config
-        .discovery
-        .map(|_| discover(&HostView::read(Path::new("/")), &config.host));
-    join(&config.probes, found.unwrap_or_default())
+/// How long the agent's end waits for a disk.
+const WRITE_MAX: Duration = Duration::from_secs(1);
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// What the agent's own task holds.
+struct Agent<F> {
+    /// The configuration in force.
+    config: AgentConfig,
+    source: ConfigSource,
+    tls: Option<ClientTls>,
+    dialer: F,
+    clock: HostClock,
+    boot_id: String,
+    clean_shutdown: Option<bool>,
+    spool: Arc<Spool>,
+    board: Arc<Board>,
+    facts: watch::Sender<FactsMessage>,
+    discovery: watch::Sender<DiscoveryMessage>,
+    lists: mpsc::Sender<Vec<Configured>>,
+    uplinks: Uplinks,
+    memory: Memory,
+    looked: Instant,
+    writing: Option<JoinHandle<bool>>,
+}
+
+impl<D: Dial, F: Fn(bool) -> D> Agent<F> {
+    fn look_interval(&self) -> Duration {
+        self.config.discovery.unwrap_or(FACTS_INTERVAL)
+    }
+
+    /// Looks at the host: reads the facts, and finds what there is to probe.
+    fn look(&mut self) -> Vec<Configured> {
+        let labels = &self.config.labels;
+        let facts = Facts::read(Path::new("/"), &self.boot_id, self.clean_shutdown, labels);
+        let new = wire::facts(&facts, self.clock.read());
+        self.facts.send_if_modified(|old| {
+            let changed = (&old.boot_id, &old.addresses, &old.routes)
+                != (&new.boot_id, &new.addresses, &new.routes)
+                || (&old.resolvers, &old.labels) != (&new.resolvers, &new.labels);
+            if changed {
+                *old = new;
+            }
+            changed
+        });
+        let since_last = self.looked.elapsed();
+        self.looked = Instant::now();
+        let mut found = Vec::new();
+        if self.config.discovery.is_some() {
+            found = discover(&HostView::read(Path::new("/")), &self.config.host);
+            found.retain(|probe| !self.config.ignored.contains(&probe.component));
+            self.memory.forget(&self.config.ignored);
+            let forget_after = self.config.forget_after;
+            if self.memory.learn(found, since_last, forget_after) {
+                info!(missed = self.memory.missed(), "discovered");
+            }
+            found = self.memory.probes();
+        }
+        join(&self.config.probes, found)
+    }
+
+    /// Gives the probes to the scheduler, and their components to the aggregators.
+    async fn give(&self, probes: Vec<Configured>) {
+        let new = wire::discovery(&probes, &self.config.host);
+        self.discovery.send_if_modified(|old| {
+            let changed = *old != new;
+            if changed {
+                *old = new;
+            }
+            changed
+        });
+        // The scheduler ends with the shutdown only, which is seen next.
+        self.lists.send(probes).await.unwrap_or(());
+    }
+
+    /// Writes what discovery knows, when it is time to: on a thread of its own, for a disk may hang.
+    async fn remember(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            if !writing.is_finished() {
+                self.writing = Some(writing);
+                return;
+            }
+            if !writing.await.unwrap_or(false) {
+                self.memory.not_written();
+            }
+        }
+        if self.config.discovery.is_none() || !self.memory.is_due() {
+            return;
+        }
+        let snapshot = self.memory.snapshot(&self.config.state_dir);
+        let board = self.board.clone();
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let problem = snapshot
+                .write()
+                .err()
+                .map(|error| format!("what is discovered is forgotten with this process: {error}"));
+            let is_written = problem.is_none();
+            board.set_problem(Subject::Memory, problem);
+            is_written
+        }));
+    }
+
+    async fn remember_at_the_end(&mut self) {
+        self.remember().await;
+        if let Some(writing) = self.writing.take() {
+            // What the disk does not take in time is found anew.
+            drop(tokio::time::timeout(WRITE_MAX, writing).await);
+        }
+    }
+
+    /// Makes the uplinks those of the configuration.
+    async fn connect(&mut self) {
+        let dialer = (self.dialer)(self.tls.is_some());
+        let addresses = &self.config.aggregators;
+        self.uplinks
+            .set(addresses, &dialer, self.tls.as_ref())
+            .await;
+    }
 }

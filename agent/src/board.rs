@@ -17,6 +17,12 @@ const TURNS_WITHIN: Duration = crate::scheduler::TURN_MAX.saturating_mul(3);
 pub(crate) enum Subject {
     /// The local socket.
     Socket,
+    /// The configuration file.
+    Configuration,
+    /// What of the configuration waits for a restart.
+    Restart,
+    /// What discovery found before.
+    Memory,
 }
 
 /// Where the scheduler is.
@@ -117,6 +123,11 @@ impl Board {
             link.since = Instant::now();
         }
         link.problem = problem;
+    }
+
+    /// An aggregator is reported to no longer.
+    pub(crate) fn forget_link(&self, address: &str) {
+        self.said().links.remove(address);
     }
 
     /// The ways to the aggregators, by address.

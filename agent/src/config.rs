@@ -1,8 +1,12 @@
 //! The agent's configuration: a file that is all optional, and what holds where it says nothing.
 
+mod source;
+mod watch;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +15,20 @@ use blackstart_config::{Report, Section, nearest, read};
 use blackstart_proto::limits::COMPONENT_ID_BYTES_MAX;
 use blackstart_proto::transport::{HostPort, TlsFiles, dial_policy};
 
-use crate::probe::{Probe, ProbeIdentity, ProbeKind};
+use crate::probe::{Discovered, Probe, ProbeIdentity, ProbeKind};
 use crate::registry;
+pub use source::ConfigSource;
+pub(crate) use watch::Watch;
 
 /// The most aggregators that one agent reports to.
 const AGGREGATORS_MAX: usize = 8;
+
+/// How long discovery keeps asking for what it does not find any more, unless configured: over a long weekend, and no
+/// server that was taken away haunts the picture for ever.
+const FORGET_AFTER: Duration = Duration::from_secs(7 * 86_400);
+
+/// The most components that discovery may be told to ignore.
+const IGNORED_MAX: usize = 1_000;
 
 /// A probe with its place in the schedule.
 #[derive(Clone)]
@@ -30,12 +43,53 @@ pub struct Configured {
     pub in_host: bool,
     /// What the component is seen to use.
     pub uses: Vec<String>,
+    /// What a discovered one is found again by; see [`Discovered::trace`].
+    pub trace: Option<String>,
+    /// Of everything that the probe was made from: the same for the same.
+    pub fingerprint: u64,
     /// How often it runs when all is well.
     pub interval: Duration,
     /// The deadline of a run.
     pub timeout: Duration,
     /// The probe.
     pub probe: Arc<dyn Probe>,
+}
+
+impl Configured {
+    /// What discovery found, with what its kind says of time.
+    #[must_use]
+    pub fn discovered(kind: &'static ProbeKind, found: Discovered) -> Self {
+        Self {
+            kind,
+            component: found.component,
+            component_kind: found.component_kind,
+            in_host: found.in_host,
+            uses: found.uses,
+            trace: found.trace,
+            // What a probe holds before its first run is what it was made from.
+            fingerprint: fingerprint(&format!("{:?}", found.probe)),
+            interval: kind.interval,
+            timeout: kind.timeout,
+            probe: Arc::from(found.probe),
+        }
+    }
+
+    /// Whether the other one asks the same in the same way, so that the one that runs may go on.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let place = |of: &Self| (of.kind.name, of.fingerprint, of.interval, of.timeout);
+        self.component == other.component
+            && self.component_kind == other.component_kind
+            && self.uses == other.uses
+            && self.trace == other.trace
+            && place(self) == place(other)
+    }
+}
+
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl fmt::Debug for Configured {
@@ -73,6 +127,10 @@ pub struct AgentConfig {
     pub spool: SpoolLimits,
     /// How often discovery looks again; `None`: never.
     pub discovery: Option<Duration>,
+    /// How long discovery keeps asking for what it does not find any more.
+    pub forget_after: Duration,
+    /// Components that discovery leaves out.
+    pub ignored: Vec<String>,
     /// The probes of the file.
     pub probes: Vec<Configured>,
 }
@@ -81,8 +139,13 @@ impl AgentConfig {
     /// What holds with no file at all.
     #[must_use]
     pub fn defaults() -> Self {
+        Self::defaults_for(None)
+    }
+
+    /// What holds with no file at all, for a host whose id is given elsewhere.
+    pub(crate) fn defaults_for(host: Option<&str>) -> Self {
         Self {
-            host: hostname(),
+            host: host.map_or_else(hostname, str::to_owned),
             state_dir: default_state_dir(),
             labels: BTreeMap::new(),
             aggregators: Vec::new(),
@@ -92,6 +155,8 @@ impl AgentConfig {
                 ring_results: 2_000,
             },
             discovery: Some(Duration::from_secs(60)),
+            forget_after: FORGET_AFTER,
+            ignored: Vec::new(),
             probes: Vec::new(),
         }
     }
@@ -101,6 +166,11 @@ impl AgentConfig {
     /// # Errors
     /// Every problem of the file at once.
     pub fn load(path: &Path) -> Result<Self, Report> {
+        Self::load_for(path, None)
+    }
+
+    /// Reads a file for a host whose id is given elsewhere.
+    pub(crate) fn load_for(path: &Path, host: Option<&str>) -> Result<Self, Report> {
         let text = std::fs::read_to_string(path).map_err(|source| {
             let found = format!("cannot be read: {source}");
             Report::whole_file(
@@ -109,7 +179,7 @@ impl AgentConfig {
                 "name a file that exists, or leave --config out",
             )
         })?;
-        Self::parse(path, &text)
+        Self::parse_for(path, &text, host)
     }
 
     /// Reads the text of a file.
@@ -117,16 +187,25 @@ impl AgentConfig {
     /// # Errors
     /// Every problem of the file at once.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Report> {
-        read(path, text, |root| Some(Self::of(root)))
+        Self::parse_for(path, text, None)
     }
 
-    fn of(root: &mut Section<'_>) -> Self {
+    fn parse_for(path: &Path, text: &str, host: Option<&str>) -> Result<Self, Report> {
+        // Once more as plain values: a probe is another one when its table is. What is no TOML is refused below.
+        let plain: toml::Table = toml::from_str(text).unwrap_or_default();
+        read(path, text, |root| Some(Self::of(root, host, &plain)))
+    }
+
+    fn of(root: &mut Section<'_>, given_host: Option<&str>, plain: &toml::Table) -> Self {
         let mut config = Self::defaults();
         if let Some(host) = root.string("host") {
             if let Err(expected) = host_id(&host) {
                 root.problem("host", &expected, "");
             }
             config.host = host;
+        }
+        if let Some(host) = given_host {
+            config.host = host.to_owned();
         }
         config.state_dir = root.path("state_dir").unwrap_or(config.state_dir);
         config.labels = root.labels("labels");
@@ -148,10 +227,23 @@ impl AgentConfig {
                 Duration::from_secs(5)..=Duration::from_secs(86_400),
             );
             config.discovery = enabled.then(|| interval.unwrap_or(Duration::from_secs(60)));
+            let forget_after = discovery.duration(
+                "forget_after",
+                Duration::from_secs(60)..=Duration::from_secs(366 * 86_400),
+            );
+            config.forget_after = forget_after.unwrap_or(FORGET_AFTER);
+            config.ignored = discovery.strings("ignore").unwrap_or_default();
+            if config.ignored.len() > IGNORED_MAX {
+                let expected = format!("more than {IGNORED_MAX} of them");
+                discovery.problem("ignore", &expected, "turn discovery off instead");
+            }
         }
+        let tables = plain.get("probe");
         let mut answered = BTreeMap::new();
         for (name, mut section) in root.sections("probe") {
-            let Some(probe) = probe(name.clone(), &mut section, &config.host) else {
+            let table = tables.and_then(|tables| tables.get(&name));
+            let fingerprint = fingerprint(&format!("{} {table:?}", config.host));
+            let Some(probe) = probe(name.clone(), &mut section, &config.host, fingerprint) else {
                 continue;
             };
             once_each(&name, &probe, &mut section, &mut answered);
@@ -221,7 +313,12 @@ fn aggregators(root: &mut Section<'_>, tls: bool) -> Vec<HostPort> {
     found
 }
 
-fn probe(name: String, section: &mut Section<'_>, host: &str) -> Option<Configured> {
+fn probe(
+    name: String,
+    section: &mut Section<'_>,
+    host: &str,
+    fingerprint: u64,
+) -> Option<Configured> {
     let kind_name = section.required_string("kind");
     let component = section.string("component").unwrap_or_else(|| name.clone());
     let interval = section.duration(
@@ -267,6 +364,8 @@ fn probe(name: String, section: &mut Section<'_>, host: &str) -> Option<Configur
         component,
         component_kind: kind.component_kind,
         uses: Vec::new(),
+        trace: None,
+        fingerprint,
         interval: interval.unwrap_or(kind.interval),
         timeout: timeout.unwrap_or(kind.timeout),
         probe: Arc::from(probe),
@@ -341,6 +440,24 @@ mod tests {
         let config = AgentConfig::parse(Path::new("agent.toml"), "").unwrap();
         assert_eq!(config.discovery, Some(Duration::from_secs(60)));
         assert!(config.aggregators.is_empty() && config.probes.is_empty());
+    }
+
+    #[test]
+    fn a_probe_is_another_one_when_its_table_is() {
+        let parsed = |text: &str| AgentConfig::parse(Path::new("agent.toml"), text).unwrap();
+        let text = "[probe.a]\nkind = \"tcp.connect\"\naddress = \"127.0.0.1:1\"\n";
+        let first = parsed(text).probes.remove(0);
+        let moved = parsed(&format!("# a comment\nhost = \"x\"\n{text}"));
+        assert!(
+            !first.is_same(&moved.probes[0]),
+            "another host is another vantage"
+        );
+        let moved = parsed(&format!(
+            "# a comment\n[probe.b]\nkind = \"host.load\"\n{text}"
+        ));
+        assert!(first.is_same(&moved.probes[1]));
+        let changed = parsed(&text.replace(":1", ":2"));
+        assert!(!first.is_same(&changed.probes[0]));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What there is to probe on this host.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+pub(crate) mod memory;
+
+use std::collections::BTreeMap;
 
 use crate::config::Configured;
 use crate::host::HostView;
@@ -18,16 +19,7 @@ pub fn discover(view: &HostView, host: &str) -> Vec<Configured> {
         .flat_map(|kind| {
             (kind.discover)(view, host)
                 .into_iter()
-                .map(|discovered| Configured {
-                    kind,
-                    component: discovered.component,
-                    component_kind: discovered.component_kind,
-                    in_host: discovered.in_host,
-                    uses: discovered.uses,
-                    interval: kind.interval,
-                    timeout: kind.timeout,
-                    probe: Arc::from(discovered.probe),
-                })
+                .map(|discovered| Configured::discovered(kind, discovered))
         })
         .collect();
     found.sort_by(|a, b| (&a.component, a.kind.name).cmp(&(&b.component, b.kind.name)));
@@ -35,19 +27,22 @@ pub fn discover(view: &HostView, host: &str) -> Vec<Configured> {
     found
 }
 
-/// The configured probes, and what was discovered beside them: of the same component and kind the configured one wins.
+/// The configured probes, and what was discovered beside them: of the same component and kind the configured one
+/// wins, and what that component is seen to use stays known.
 #[must_use]
 pub fn join(configured: &[Configured], discovered: Vec<Configured>) -> Vec<Configured> {
-    let taken: BTreeSet<(&str, &str)> = configured
-        .iter()
-        .map(|probe| (probe.component.as_str(), probe.kind.name))
-        .collect();
     let mut all = configured.to_vec();
-    all.extend(
-        discovered
-            .into_iter()
-            .filter(|probe| !taken.contains(&(probe.component.as_str(), probe.kind.name))),
-    );
+    let taken: BTreeMap<(String, &str), usize> = all
+        .iter()
+        .enumerate()
+        .map(|(at, probe)| ((probe.component.clone(), probe.kind.name), at))
+        .collect();
+    for probe in discovered {
+        match taken.get(&(probe.component.clone(), probe.kind.name)) {
+            Some(at) => all[*at].uses.extend(probe.uses),
+            None => all.push(probe),
+        }
+    }
     all
 }
 
@@ -66,6 +61,19 @@ mod tests {
                 .any(|probe| probe.kind.name == "host.load" && probe.component == "here"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_second_look_finds_the_same_and_leaves_alone_what_runs() {
+        let look = || discover(&HostView::read(Path::new("/")), "here");
+        let second = look();
+        for probe in look() {
+            // Other tests open and close ports meanwhile; what both looks found must be the same.
+            let same = second.iter().find(|other| {
+                (&other.component, other.kind.name) == (&probe.component, probe.kind.name)
+            });
+            assert!(same.is_none_or(|other| other.is_same(&probe)), "{probe:?}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod result;
 mod run_once;
 mod scheduler;
 pub mod spool;
+pub mod supervisor;
 pub mod surroundings;
 mod uplink;
 mod wire;

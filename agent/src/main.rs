@@ -3,13 +3,17 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use blackstart_agent::config::{AgentConfig, host_id};
+use blackstart_agent::agent::Service;
+use blackstart_agent::config::{AgentConfig, ConfigSource, host_id};
 use blackstart_agent::probe::Privilege;
+use blackstart_agent::supervisor::Supervisor;
 use blackstart_agent::{agent, registry};
-use blackstart_proto::transport::{HostPort, dial_policy};
+use blackstart_proto::transport::{DialRefused, HostPort, dial_policy};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -26,7 +30,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the agent.
+    /// Run the agent until SIGTERM; SIGHUP reads the configuration again, and so does a change of it.
     Run {
         /// The configuration file; without one, defaults and discovery.
         #[arg(long)]
@@ -72,32 +76,26 @@ fn main() -> ExitCode {
             aggregator,
             log_json,
         } => {
-            let mut settings = match config
-                .as_deref()
-                .map_or_else(|| Ok(AgentConfig::defaults()), AgentConfig::load)
-            {
-                Ok(settings) => settings,
-                Err(report) => return refuse(&report, config.as_deref()),
+            let source = ConfigSource {
+                file: config,
+                state_dir,
+                host,
+                aggregators: aggregator,
             };
-            settings.state_dir = state_dir.unwrap_or(settings.state_dir);
-            settings.host = host.unwrap_or(settings.host);
-            for address in aggregator {
-                let literal = address.literal();
-                if let Some(Err(refused)) =
-                    literal.map(|ip| dial_policy(ip, settings.tls.is_some()))
-                {
-                    eprintln!(
-                        "blackstart-agent: {refused}; name ca_file, certificate_file and key_file in the [tls] table of a \
-                         file, and the file with --config. Nothing was started."
-                    );
-                    return ExitCode::from(EX_CONFIG);
+            match source.load() {
+                Ok(settings) => {
+                    if let Some(refused) = refused_address(&source, settings.tls.is_some()) {
+                        eprintln!(
+                            "blackstart-agent: {refused}; name ca_file, certificate_file and key_file in the [tls] table of a \
+                             file, and the file with --config. Nothing was started."
+                        );
+                        return ExitCode::from(EX_CONFIG);
+                    }
+                    start_log(log_json);
+                    run(settings, source)
                 }
-                if !settings.aggregators.contains(&address) {
-                    settings.aggregators.push(address);
-                }
+                Err(report) => refuse(&report, source.file.as_deref()),
             }
-            start_log(log_json);
-            run(settings)
         }
         Command::Validate { file } => match AgentConfig::load(&file) {
             Ok(config) => print(&format!(
@@ -112,6 +110,14 @@ fn main() -> ExitCode {
             Format::Json => probes_json(),
         }),
     }
+}
+
+/// An aggregator of the command line that may not be dialled as things are; those of a file were checked with it.
+fn refused_address(source: &ConfigSource, tls: bool) -> Option<DialRefused> {
+    let literals = source.aggregators.iter().filter_map(HostPort::literal);
+    literals
+        .map(|ip| dial_policy(ip, tls))
+        .find_map(Result::err)
 }
 
 fn refuse(report: &blackstart_config::Report, file: Option<&std::path::Path>) -> ExitCode {
@@ -139,7 +145,7 @@ fn start_log(json: bool) {
     }
 }
 
-fn run(config: AgentConfig) -> ExitCode {
+fn run(config: AgentConfig, source: ConfigSource) -> ExitCode {
     // One thread is enough for hundreds of probes, and the smallest.
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -153,10 +159,13 @@ fn run(config: AgentConfig) -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         let shutdown = CancellationToken::new();
-        tokio::spawn(stop_on_signal(shutdown.clone()));
-        // Ready once it probes, not once an aggregator answers.
-        sd_notify::notify(&[sd_notify::NotifyState::Ready]).unwrap_or(());
-        agent::run(config, shutdown).await
+        let service = Service {
+            source,
+            reload: Arc::default(),
+            supervisor: Supervisor::from_environment(),
+        };
+        tokio::spawn(obey_signals(shutdown.clone(), service.reload.clone()));
+        agent::run(config, service, shutdown).await
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -167,18 +176,21 @@ fn run(config: AgentConfig) -> ExitCode {
     }
 }
 
-async fn stop_on_signal(shutdown: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
+async fn obey_signals(shutdown: CancellationToken, reload: Arc<Notify>) {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
     ) else {
         return;
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload.notify_one(),
+        }
     }
-    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).unwrap_or(());
     shutdown.cancel();
 }
 

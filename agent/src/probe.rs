@@ -149,7 +149,13 @@ pub struct ProbeKind {
     pub configure: fn(&mut Section<'_>, &ProbeIdentity) -> Option<Box<dyn Probe>>,
     /// What there is of it on this host.
     pub discover: fn(&HostView, host: &str) -> Vec<Discovered>,
+    /// Makes what was found once again from its [`Discovered::trace`], for a host with this id; `None` for a trace that it does
+    /// not understand.
+    pub recall: Option<Recall>,
 }
+
+/// From a trace and the id of the host to what was found there.
+pub type Recall = fn(&str, &str) -> Option<Discovered>;
 
 impl fmt::Debug for ProbeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,6 +176,9 @@ pub struct Discovered {
     pub in_host: bool,
     /// Components that it is seen to use.
     pub uses: Vec<String>,
+    /// What to find it again by when it is not there: a server that died listens nowhere. Kept on disk, so no secret is in it. `None` for what is found whether
+    /// it works or not, or is gone on purpose when it is gone.
+    pub trace: Option<String>,
     /// The probe that asks it.
     pub probe: Box<dyn Probe>,
 }

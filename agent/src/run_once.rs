@@ -105,6 +105,8 @@ pub(crate) mod tests {
             component_kind: "service",
             in_host: false,
             uses: Vec::new(),
+            trace: None,
+            fingerprint: 0,
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(5),
             probe: Arc::new(probe),

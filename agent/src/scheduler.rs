@@ -23,6 +23,7 @@ use crate::config::Configured;
 use crate::observation::{Finding, Observation, Status};
 use crate::run_once::{Ended, instead, start};
 use crate::spool::Spool;
+use crate::supervisor::Supervisor;
 use crate::surroundings::{Draw, Surroundings};
 use pace::Pace;
 use plan::{Plan, START_SPREAD};
@@ -33,6 +34,7 @@ const SELF_REPORT: Duration = Duration::from_secs(30);
 /// The longest time between two turns, however little there is to do: standing still has to show.
 pub(crate) const TURN_MAX: Duration = Duration::from_secs(20);
 
+#[derive(Debug)]
 struct Entry {
     configured: Arc<Configured>,
     pace: Pace,
@@ -48,13 +50,14 @@ struct Done {
     ended: Ended,
 }
 
-/// Runs probes until it is told to stop. A list that arrives on `lists` adds the probes in it that are not
-/// there yet: what was found once is asked for ever, for a server that died is not found any more.
+/// Runs probes until it is told to stop. A list that arrives on `lists` is all that there is to run from then on: a probe that is in it
+/// as it was goes on undisturbed.
 pub(crate) async fn run(
     host: String,
     mut lists: mpsc::Receiver<Vec<Configured>>,
     spool: Arc<Spool>,
     board: Arc<Board>,
+    supervisor: Supervisor,
     surroundings: Surroundings,
     shutdown: CancellationToken,
 ) {
@@ -62,20 +65,31 @@ pub(crate) async fn run(
         host,
         spool,
         board: board.clone(),
-        entries: Vec::new(),
+        entries: BTreeMap::new(),
+        numbers: 0,
         known: BTreeMap::new(),
         plan: Plan::new(surroundings.random(Draw::Schedule)),
         clock: surroundings.clock,
         runs: JoinSet::new(),
         hung: JoinSet::new(),
         said: None,
+        supervisor,
+        shown: String::new(),
     };
     let mut report_at = Instant::now() + START_SPREAD;
+    let feed_interval = supervisor.feed_interval();
+    let turn_max = feed_interval.unwrap_or(TURN_MAX).min(TURN_MAX);
+    let mut fed = Instant::now();
+    supervisor.ready();
     loop {
         scheduler.start_due();
         let now = Instant::now();
         scheduler.show(now);
-        let idle_until = report_at.min(now + TURN_MAX);
+        if feed_interval.is_some_and(|interval| now.saturating_duration_since(fed) >= interval) {
+            supervisor.feed();
+            fed = now;
+        }
+        let idle_until = report_at.min(now + turn_max);
         let next = scheduler
             .plan
             .next_due()
@@ -85,7 +99,7 @@ pub(crate) async fn run(
             biased;
             () = shutdown.cancelled() => return,
             list = lists.recv() => match list {
-                Some(list) => scheduler.add(list),
+                Some(list) => scheduler.set(list),
                 None => return,
             },
             Some(run) = scheduler.runs.join_next(), if !scheduler.runs.is_empty() => {
@@ -94,8 +108,10 @@ pub(crate) async fn run(
                 }
             }
             Some(ended) = scheduler.hung.join_next(), if !scheduler.hung.is_empty() => {
-                if let Ok(id) = ended {
-                    scheduler.entries[id].hung = None;
+                if let Ok(id) = ended
+                    && let Some(entry) = scheduler.entries.get_mut(&id)
+                {
+                    entry.hung = None;
                 }
             }
             () = board.problems_changed() => report_at = Instant::now(),
@@ -114,7 +130,9 @@ struct Scheduler {
     host: String,
     spool: Arc<Spool>,
     board: Arc<Board>,
-    entries: Vec<Entry>,
+    /// The probes by number. A number is never used again: a run that ends after its probe was taken out is nobody's.
+    entries: BTreeMap<usize, Entry>,
+    numbers: usize,
     known: BTreeMap<(String, &'static str), usize>,
     plan: Plan,
     clock: HostClock,
@@ -123,33 +141,69 @@ struct Scheduler {
     /// sixteen of them would stop all the others.
     hung: JoinSet<usize>,
     said: Option<Status>,
+    supervisor: Supervisor,
+    /// What systemd was told last.
+    shown: String,
 }
 
 impl Scheduler {
-    fn add(&mut self, list: Vec<Configured>) {
+    fn set(&mut self, list: Vec<Configured>) {
+        let mut leaving = std::mem::take(&mut self.known);
         for configured in list {
             let key = (configured.component.clone(), configured.kind.name);
             if self.known.contains_key(&key) {
                 continue;
             }
-            let id = self.entries.len();
+            let before = leaving.remove(&key);
+            let is_same = |id: &usize| {
+                let entry = self.entries.get(id);
+                entry.is_some_and(|entry| entry.configured.is_same(&configured))
+            };
+            let id = match before.filter(is_same) {
+                Some(id) => id,
+                None => self.replace(before, configured),
+            };
             self.known.insert(key, id);
-            self.plan.add(id, configured.interval, Instant::now());
-            let pace = Pace::new(configured.interval);
-            self.entries.push(Entry {
-                configured: Arc::new(configured),
-                pace,
-                last: BTreeMap::new(),
-                hung: None,
-            });
+        }
+        for id in leaving.into_values() {
+            self.take_out(id);
         }
         let components: BTreeSet<String> = self
             .entries
-            .iter()
+            .values()
             .flat_map(|entry| entry.configured.probe.targets())
             .map(|target| target.component)
             .collect();
         self.board.set_components(components);
+    }
+
+    /// Puts a probe in, in the place of another if there was one: that it was changed is no news of what it asks.
+    fn replace(&mut self, before: Option<usize>, configured: Configured) -> usize {
+        let id = self.numbers;
+        self.numbers += 1;
+        let last = before.and_then(|before| {
+            self.plan.remove(before);
+            self.entries.remove(&before)
+        });
+        self.plan.add(id, configured.interval, Instant::now());
+        let entry = Entry {
+            pace: Pace::new(configured.interval),
+            configured: Arc::new(configured),
+            last: last.map(|entry| entry.last).unwrap_or_default(),
+            hung: None,
+        };
+        self.entries.insert(id, entry);
+        id
+    }
+
+    /// Takes a probe out: what it said last is nobody's word any more.
+    fn take_out(&mut self, id: usize) {
+        self.plan.remove(id);
+        if let Some(entry) = self.entries.remove(&id) {
+            for (component, check) in entry.last.into_keys() {
+                self.spool.forget_latest(component, check);
+            }
+        }
     }
 
     fn show(&self, now: Instant) {
@@ -164,7 +218,10 @@ impl Scheduler {
 
     fn start_due(&mut self) {
         while let Some(id) = self.plan.next_start(Instant::now()) {
-            let entry = &self.entries[id];
+            let Some(entry) = self.entries.get(&id) else {
+                self.plan.left();
+                continue;
+            };
             let sampled_boottime_us = self.clock.read().boottime_us();
             if let Some(detail) = &entry.hung {
                 let observations = instead(&entry.configured, detail);
@@ -191,17 +248,19 @@ impl Scheduler {
                 let since = now.round(Unit::Second).unwrap_or(now);
                 let detail =
                     format!("the probe hung at {since} and does not run before that run has ended");
-                let entry = &mut self.entries[id];
-                let configured = &entry.configured;
-                warn!(component = %configured.component, kind = configured.kind.name, "probe hung");
-                let observations = instead(configured, &detail);
-                entry.hung = Some(detail);
+                let observations = self.entries.get_mut(&id).map(|entry| {
+                    let configured = &entry.configured;
+                    warn!(component = %configured.component, kind = configured.kind.name, "probe hung");
+                    let observations = instead(configured, &detail);
+                    entry.hung = Some(detail);
+                    observations
+                });
                 self.hung.spawn(async move {
                     // Its answer is too old to be one.
                     drop(task.await);
                     id
                 });
-                observations
+                observations.unwrap_or_default()
             }
         };
         self.heard(id, done.sampled_boottime_us, observations);
@@ -209,7 +268,10 @@ impl Scheduler {
 
     /// Keeps what was found, and plans the next run by it.
     fn heard(&mut self, id: usize, sampled_boottime_us: u64, observations: Vec<Observation>) {
-        let entry = &mut self.entries[id];
+        let Some(entry) = self.entries.get_mut(&id) else {
+            self.plan.left();
+            return;
+        };
         let mut urgent = false;
         for observation in &observations {
             let key = (
@@ -257,6 +319,10 @@ impl Scheduler {
                 "dropped_total",
                 count(usize::try_from(self.spool.dropped_total()).unwrap_or(usize::MAX)),
             );
+        if self.shown != finding.detail {
+            self.supervisor.show(&finding.detail);
+            self.shown.clone_from(&finding.detail);
+        }
         let urgent = self.said.replace(finding.status) != Some(finding.status);
         let observation = Observation {
             component: format!("{}/agent", self.host),

@@ -394,6 +394,16 @@ impl Spool {
             .collect()
     }
 
+    /// Forgets the last result of a check that nobody makes any more. What waits to be acknowledged stays.
+    pub fn forget_latest(&self, component: String, check: String) {
+        lock(&self.shared.state).latest.remove(&(component, check));
+    }
+
+    /// Other limits from now on.
+    pub fn set_limits(&self, limits: SpoolLimits) {
+        lock(&self.shared.state).limits = limits;
+    }
+
     /// How much it holds.
     #[must_use]
     pub fn size(&self) -> SpoolSize {

@@ -3,6 +3,7 @@
 //! **Invariant:** an agent never joins a herd: it returns after an exponential back-off with full jitter, or when
 //! the aggregator told it to, and not before.
 
+mod all;
 mod backoff;
 mod stream;
 
@@ -19,6 +20,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::{info, warn};
+
+pub(crate) use all::Uplinks;
 
 use crate::board::Board;
 use crate::spool::Spool;

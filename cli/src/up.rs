@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use blackstart_agent::config::AgentConfig;
+use blackstart_agent::agent::Service;
+use blackstart_agent::config::ConfigSource;
 use blackstart_aggregator::{Config, StartError};
 use blackstart_proto::transport::HostPort;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,11 +37,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, format: Format) -> Exit {
-    let mut agent = match arguments
-        .config
-        .as_deref()
-        .map_or_else(|| Ok(AgentConfig::defaults()), AgentConfig::load)
-    {
+    let mut source = ConfigSource {
+        file: arguments.config.clone(),
+        state_dir: arguments.state_dir.as_ref().map(|dir| dir.join("agent")),
+        ..ConfigSource::default()
+    };
+    let mut agent = match source.load() {
         Ok(config) => config,
         Err(report) => {
             eprintln!("blackstart: {report}. Nothing was started.");
@@ -66,9 +68,7 @@ pub(crate) async fn run(arguments: Arguments, format: Format) -> Exit {
         eprintln!("blackstart: {address} is no address to connect to");
         return Exit::Usage;
     };
-    if let Some(dir) = &state_dir {
-        agent.state_dir = dir.join("agent");
-    }
+    source.aggregators.push(own.clone());
     if !agent.aggregators.contains(&own) {
         agent.aggregators.push(own.clone());
     }
@@ -78,7 +78,12 @@ pub(crate) async fn run(arguments: Arguments, format: Format) -> Exit {
         agent.state_dir.display()
     );
     let shutdown = CancellationToken::new();
-    let mut agent_task = tokio::spawn(blackstart_agent::agent::run(agent, shutdown.clone()));
+    let service = Service {
+        source,
+        ..Service::default()
+    };
+    let running_agent = blackstart_agent::agent::run(agent, service, shutdown.clone());
+    let mut agent_task = tokio::spawn(running_agent);
     let ask = if address.port() == blackstart_proto::limits::AGGREGATOR_PORT {
         String::new()
     } else {

@@ -60,6 +60,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(5),
     configure,
     discover,
+    recall: None,
 };
 
 /// What is asked, and what the answer should be.
@@ -228,6 +229,7 @@ fn discovered(resolver: IpAddr, host: &str) -> Discovered {
         component_kind: "resolver",
         in_host,
         uses: Vec::new(),
+        trace: None,
         probe: Box::new(DnsAnswer::new(
             component,
             server,

@@ -70,6 +70,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(5),
     configure,
     discover,
+    recall: Some(recall),
 };
 
 #[derive(Debug)]
@@ -198,35 +199,56 @@ fn discover(view: &HostView, host: &str) -> Vec<Discovered> {
             .or_else(|| argument_urls(listener, "listen-peer-urls"))
             .and_then(|urls| Url::parse(urls.first()?).ok())
             .or_else(|| usual_peer_url(&endpoint));
-        // No certificate authority is known for what was merely found; the member is on this host.
-        let tls = TlsClient::new(TlsSettings {
-            unverified: true,
-            ..TlsSettings::default()
-        });
-        found.push(Discovered {
-            component: component.clone(),
-            component_kind: KIND.component_kind,
-            in_host: true,
-            uses: Vec::new(),
-            probe: Box::new(EtcdMember {
-                component,
-                cluster: None,
-                endpoint,
-                login: None,
-                discovered: true,
-                limits: Limits {
-                    slow_after: SLOW_AFTER,
-                    quota_bytes: None,
-                },
-                options: tokio::sync::Mutex::new(Options {
-                    tls,
-                    ..Options::default()
-                }),
-                own_peer_url: Mutex::new(peer_url),
-            }),
-        });
+        found.push(found_member(component, endpoint, peer_url));
     }
     found
+}
+
+/// A member that nobody configured.
+fn found_member(component: String, endpoint: Url, peer_url: Option<Url>) -> Discovered {
+    // No certificate authority is known for what was merely found; the member is on this host.
+    let tls = TlsClient::new(TlsSettings {
+        unverified: true,
+        ..TlsSettings::default()
+    });
+    let peer = peer_url
+        .as_ref()
+        .map_or_else(String::new, |url| format!(" {url}"));
+    Discovered {
+        component: component.clone(),
+        component_kind: KIND.component_kind,
+        in_host: true,
+        uses: Vec::new(),
+        trace: Some(format!("{endpoint}{peer}")),
+        probe: Box::new(EtcdMember {
+            component,
+            cluster: None,
+            endpoint,
+            login: None,
+            discovered: true,
+            limits: Limits {
+                slow_after: SLOW_AFTER,
+                quota_bytes: None,
+            },
+            options: tokio::sync::Mutex::new(Options {
+                tls,
+                ..Options::default()
+            }),
+            own_peer_url: Mutex::new(peer_url),
+        }),
+    }
+}
+
+/// The URL for clients, and the one for peers where it is known.
+fn recall(trace: &str, host: &str) -> Option<Discovered> {
+    let mut urls = trace.split(' ');
+    let endpoint = Url::parse(urls.next()?).ok()?;
+    let peer_url = match urls.next() {
+        Some(url) => Some(Url::parse(url).ok()?),
+        None => None,
+    };
+    let component = format!("{host}/etcd:{}", endpoint.address().port);
+    Some(found_member(component, endpoint, peer_url))
 }
 
 /// Whether clients are served there, and if so whether with TLS: by the arguments, else by the port.

@@ -33,6 +33,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(5),
     configure,
     discover,
+    recall: None,
 };
 
 #[derive(Debug)]
@@ -75,6 +76,7 @@ fn discover(host: &HostView, id: &str) -> Vec<Discovered> {
                 component_kind: "volume",
                 in_host: true,
                 uses: Vec::new(),
+                trace: None,
                 probe: Box::new(probe),
             }
         })

@@ -52,6 +52,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(5),
     configure,
     discover,
+    recall: Some(recall),
 };
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -161,39 +162,60 @@ fn discover(host: &HostView, id: &str) -> Vec<Discovered> {
     let mounts = mounts::read_mounts(&host.root).unwrap_or_default();
     let fstab = mounts::read_fstab(&host.root);
     let locked = host_crypt::read_crypttab(&host.root);
-    let limits = Limits {
-        degraded: USED_DEGRADED,
-        failed: USED_FAILED,
-    };
     mounts::worth_probing(&mounts, &fstab)
         .into_iter()
         .take(FILESYSTEMS_MAX)
         .map(|(path, source)| {
-            let component = format!("{id}/fs:{path}");
             let volume = match (
                 source.strip_prefix("/dev/mapper/"),
                 source.strip_prefix("/dev/md"),
             ) {
                 (Some(name), _) if locked.iter().any(|known| known == name) => {
-                    Some(format!("{id}/crypt:{name}"))
+                    Some(format!("crypt:{name}"))
                 }
-                (_, Some(number)) if !number.is_empty() => Some(format!("{id}/md:md{number}")),
+                (_, Some(number)) if !number.is_empty() => Some(format!("md:md{number}")),
                 _ => None,
             };
-            Discovered {
-                component: component.clone(),
-                component_kind: "volume",
-                in_host: true,
-                uses: volume.into_iter().collect(),
-                probe: Box::new(HostFilesystem::new(
-                    component,
-                    path,
-                    host.root.clone(),
-                    limits,
-                )),
-            }
+            found_filesystem(path, volume.as_deref(), id, &host.root)
         })
         .collect()
+}
+
+/// Where people mount what they take away again (Filesystem Hierarchy Standard 3.0, 3.11 and 3.12): gone is no fault.
+const MOUNTED_FOR_A_WHILE: [&str; 3] = ["/media/", "/mnt/", "/run/"];
+
+/// A filesystem that nobody configured, and the volume of this host that it is on.
+fn found_filesystem(path: String, volume: Option<&str>, id: &str, root: &Path) -> Discovered {
+    let component = format!("{id}/fs:{path}");
+    let is_for_a_while = MOUNTED_FOR_A_WHILE
+        .iter()
+        .any(|folder| path.starts_with(folder));
+    let limits = Limits {
+        degraded: USED_DEGRADED,
+        failed: USED_FAILED,
+    };
+    Discovered {
+        component: component.clone(),
+        component_kind: "volume",
+        in_host: true,
+        uses: volume.iter().map(|name| format!("{id}/{name}")).collect(),
+        trace: (!is_for_a_while && !path.contains('\n'))
+            .then(|| format!("{path}\n{}", volume.unwrap_or_default())),
+        probe: Box::new(HostFilesystem::new(
+            component,
+            path,
+            root.to_path_buf(),
+            limits,
+        )),
+    }
+}
+
+/// The path, and on a line of its own the volume.
+fn recall(trace: &str, host: &str) -> Option<Discovered> {
+    let (path, volume) = trace.split_once('\n')?;
+    let volume = Some(volume).filter(|volume| !volume.is_empty());
+    path.starts_with('/')
+        .then(|| found_filesystem(path.to_owned(), volume, host, Path::new("/")))
 }
 
 impl HostFilesystem {

@@ -39,6 +39,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(5),
     configure,
     discover,
+    recall: None,
 };
 
 /// What is measured against limits.
@@ -171,6 +172,7 @@ fn discover(host: &HostView, id: &str) -> Vec<Discovered> {
         component_kind: "host",
         in_host: true,
         uses: Vec::new(),
+        trace: None,
         probe: Box::new(probe),
     }]
 }

@@ -33,6 +33,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(5),
     configure,
     discover,
+    recall: Some(recall),
 };
 
 #[derive(Debug)]
@@ -81,22 +82,31 @@ fn discover(host: &HostView, id: &str) -> Vec<Discovered> {
     arrays
         .into_iter()
         .take(ARRAYS_MAX)
-        .map(|array| {
-            let component = format!("{id}/md:{}", array.name);
-            let probe = HostMd {
-                component: component.clone(),
-                array: array.name,
-                root: host.root.clone(),
-            };
-            Discovered {
-                component,
-                component_kind: "volume",
-                in_host: true,
-                uses: Vec::new(),
-                probe: Box::new(probe),
-            }
-        })
+        .map(|array| found_array(array.name, id, &host.root))
         .collect()
+}
+
+/// An array that nobody configured.
+fn found_array(array: String, id: &str, root: &Path) -> Discovered {
+    let component = format!("{id}/md:{array}");
+    Discovered {
+        component: component.clone(),
+        component_kind: "volume",
+        in_host: true,
+        uses: Vec::new(),
+        trace: Some(array.clone()),
+        probe: Box::new(HostMd {
+            component,
+            array,
+            root: root.to_path_buf(),
+        }),
+    }
+}
+
+/// The array's name.
+fn recall(trace: &str, host: &str) -> Option<Discovered> {
+    let is_name = !trace.is_empty() && !trace.contains('/');
+    is_name.then(|| found_array(trace.to_owned(), host, Path::new("/")))
 }
 
 impl Probe for HostMd {

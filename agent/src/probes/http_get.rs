@@ -46,6 +46,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(10),
     configure,
     discover: |_: &HostView, _| Vec::new(),
+    recall: None,
 };
 
 #[derive(Debug)]

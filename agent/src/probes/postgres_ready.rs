@@ -37,7 +37,8 @@ mod recovery;
 mod session;
 mod wal;
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(5),
     configure,
     discover,
+    recall: Some(recall),
 };
 
 #[derive(Debug)]
@@ -296,39 +298,65 @@ fn discover(view: &HostView, host: &str) -> Vec<Discovered> {
             continue;
         }
         let address = listener.reachable_at();
-        let component = format!("{host}/postgres:{}", address.port());
-        if found.iter().any(|other| other.component == component) {
-            continue;
-        }
         let data_dir = data_dir(&listener.arguments);
-        found.push(Discovered {
-            component: component.clone(),
-            component_kind: KIND.component_kind,
-            in_host: true,
-            uses: Vec::new(),
-            probe: Box::new(PostgresReady {
-                component,
-                address: Address {
-                    host: Host::Literal(address.ip()),
-                    port: address.port(),
-                },
-                login: None,
-                files: data_dir.map(|data_dir| Files {
-                    root: view.root.clone(),
-                    data_dir,
-                    log_file: None,
-                }),
-                limits: Limits {
-                    role: Role::Any,
-                    lag_warn: LAG_WARN,
-                    lag_fail: None,
-                },
-                reading: Arc::new(Semaphore::new(1)),
-                before: Mutex::default(),
-            }),
-        });
+        let server = found_server(address, data_dir, host, &view.root);
+        if !found
+            .iter()
+            .any(|other| other.component == server.component)
+        {
+            found.push(server);
+        }
     }
     found
+}
+
+/// A server that nobody configured.
+fn found_server(
+    address: SocketAddr,
+    data_dir: Option<PathBuf>,
+    host: &str,
+    root: &Path,
+) -> Discovered {
+    let component = format!("{host}/postgres:{}", address.port());
+    let folder = data_dir.as_deref().and_then(Path::to_str);
+    let folder = folder.map_or_else(String::new, |folder| format!(" {folder}"));
+    Discovered {
+        component: component.clone(),
+        component_kind: KIND.component_kind,
+        in_host: true,
+        uses: Vec::new(),
+        trace: Some(format!("{address}{folder}")),
+        probe: Box::new(PostgresReady {
+            component,
+            address: Address {
+                host: Host::Literal(address.ip()),
+                port: address.port(),
+            },
+            login: None,
+            files: data_dir.map(|data_dir| Files {
+                root: root.to_path_buf(),
+                data_dir,
+                log_file: None,
+            }),
+            limits: Limits {
+                role: Role::Any,
+                lag_warn: LAG_WARN,
+                lag_fail: None,
+            },
+            reading: Arc::new(Semaphore::new(1)),
+            before: Mutex::default(),
+        }),
+    }
+}
+
+/// The address, and the data folder where it is known.
+fn recall(trace: &str, host: &str) -> Option<Discovered> {
+    let (address, data_dir) = match trace.split_once(' ') {
+        Some((address, folder)) => (address, Some(PathBuf::from(folder))),
+        None => (trace, None),
+    };
+    let address = address.parse().ok()?;
+    Some(found_server(address, data_dir, host, Path::new("/")))
 }
 
 /// The data folder of `postgres -D FOLDER`.

@@ -38,6 +38,7 @@ mod seen;
 mod session;
 mod wire;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -81,6 +82,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(8),
     configure,
     discover,
+    recall: Some(recall),
 };
 
 #[derive(Debug)]
@@ -269,13 +271,18 @@ fn discover(view: &HostView, host: &str) -> Vec<Discovered> {
     let Some(listener) = listener else {
         return Vec::new();
     };
-    let address = listener.reachable_at();
+    vec![found_broker(listener.reachable_at(), host)]
+}
+
+/// A broker that nobody configured.
+fn found_broker(address: SocketAddr, host: &str) -> Discovered {
     let component = format!("{host}/rabbitmq:{PORT}");
-    vec![Discovered {
+    Discovered {
         component: component.clone(),
         component_kind: KIND.component_kind,
         in_host: true,
         uses: Vec::new(),
+        trace: Some(address.to_string()),
         probe: Box::new(RabbitmqAmqp {
             component,
             address: Address {
@@ -291,7 +298,13 @@ fn discover(view: &HostView, host: &str) -> Vec<Discovered> {
             reading: Arc::new(Semaphore::new(1)),
             greeted: Mutex::default(),
         }),
-    }]
+    }
+}
+
+/// The address.
+fn recall(trace: &str, host: &str) -> Option<Discovered> {
+    let address: SocketAddr = trace.parse().ok()?;
+    (address.port() == PORT).then(|| found_broker(address, host))
 }
 
 #[cfg(test)]

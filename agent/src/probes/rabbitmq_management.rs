@@ -62,6 +62,7 @@ pub static KIND: ProbeKind = ProbeKind {
     configure,
     // Without a login it tells nothing.
     discover: |_: &HostView, _| Vec::new(),
+    recall: None,
 };
 
 #[derive(Debug)]

@@ -42,6 +42,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(5),
     configure,
     discover,
+    recall: None,
 };
 
 #[derive(Debug)]
@@ -97,6 +98,7 @@ fn discover(host: &HostView, id: &str) -> Vec<Discovered> {
         component_kind: "service",
         in_host: true,
         uses: Vec::new(),
+        trace: None,
         probe: Box::new(probe),
     }]
 }

@@ -40,6 +40,7 @@ pub static KIND: ProbeKind = ProbeKind {
     timeout: Duration::from_secs(5),
     configure,
     discover: |_: &HostView, _| Vec::new(),
+    recall: None,
 };
 
 #[derive(Debug)]

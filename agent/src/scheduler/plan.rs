@@ -63,6 +63,17 @@ impl Plan {
         Some(probe)
     }
 
+    /// Takes out a probe. One that runs keeps its slot until [`Plan::left`].
+    pub(super) fn remove(&mut self, probe: usize) {
+        self.due.retain(|Reverse((_, other))| *other != probe);
+        self.waiting.retain(|(_, other)| *other != probe);
+    }
+
+    /// Gives back the slot of a probe that was taken out while it ran.
+    pub(super) fn left(&mut self) {
+        self.running = self.running.saturating_sub(1);
+    }
+
     /// Gives a probe's slot back and plans its next run.
     pub(super) fn ended(&mut self, probe: usize, wait: Duration, now: Instant) {
         self.running = self.running.saturating_sub(1);

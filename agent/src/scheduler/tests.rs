@@ -40,6 +40,7 @@ async fn running(probes: Vec<Configured>) -> Running {
         receiver,
         spool.clone(),
         board.clone(),
+        Supervisor::default(),
         machine,
         stop.clone(),
     ));
@@ -207,4 +208,61 @@ async fn a_probe_that_comes_later_runs_and_one_that_is_there_is_not_doubled() {
         ),
         (1, 1)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_list_leaves_alone_what_is_in_it_as_it_was() {
+    let runs: Vec<Arc<AtomicUsize>> = (0..3).map(|_| Arc::default()).collect();
+    let probe = |n: usize, fingerprint| Configured {
+        component: format!("c{n}"),
+        interval: Duration::from_secs(100),
+        fingerprint,
+        ..configured(Steady(Status::Ok, runs[n].clone()))
+    };
+    let counts = || -> Vec<usize> {
+        runs.iter()
+            .map(|runs| runs.load(Ordering::Relaxed))
+            .collect()
+    };
+    let agent = running(vec![probe(0, 1), probe(1, 1)]).await;
+    pass(50).await;
+    assert_eq!(counts(), [1, 1, 0]);
+    // The first as it was, the second changed, a third one new: those two run at once.
+    let list = vec![probe(0, 1), probe(1, 2), probe(2, 1)];
+    agent.lists.send(list).await.unwrap();
+    pass(5).await;
+    assert_eq!(counts(), [1, 2, 1]);
+    pass(65).await;
+    assert_eq!(counts(), [2, 2, 1], "its turn came as planned at first");
+    agent.lists.send(vec![probe(2, 1)]).await.unwrap();
+    pass(1_000).await;
+    assert_eq!(counts()[..2], [2, 2], "taken out");
+    assert!(counts()[2] > 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_probe_said_goes_with_it_and_a_run_that_ends_later_is_nobodys() {
+    let (permits, runs) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let hangs = configured(Bad::Hangs(permits.clone(), runs.clone()));
+    let steady = Configured {
+        component: "d".to_owned(),
+        ..configured(Steady(Status::Ok, Arc::default()))
+    };
+    let agent = running(vec![hangs, steady.clone()]).await;
+    let checks = || -> Vec<String> {
+        let latest = agent.spool.latest_of("c").into_iter();
+        latest
+            .map(|result| result.observation.check.into_owned())
+            .collect()
+    };
+    pass(20).await;
+    assert_eq!(checks(), ["bad", "steady"]);
+    agent.lists.send(vec![steady]).await.unwrap();
+    pass(1).await;
+    assert_eq!(checks(), ["steady"]);
+    permits.add_permits(1);
+    pass(60).await;
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    let own = agent.results("h/agent");
+    assert_eq!(own.last().unwrap().observation.finding.detail, "1 probes");
 }

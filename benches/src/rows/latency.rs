@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use blackstart_agent::agent;
+use blackstart_agent::agent::{self, Service};
 use blackstart_agent::config::{AgentConfig, Configured};
 use blackstart_agent::observation::{Finding, Observation};
 use blackstart_agent::probe::{Deadline, Probe, Run, Target};
@@ -85,6 +85,8 @@ pub(crate) async fn measure(scale: Scale) -> Vec<Figure> {
             component: component.clone(),
             component_kind: "service",
             in_host: true,
+            fingerprint: 0,
+            trace: None,
             uses: Vec::new(),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
@@ -107,7 +109,7 @@ pub(crate) async fn measure(scale: Scale) -> Vec<Figure> {
         ..AgentConfig::defaults()
     };
     let stop = CancellationToken::new();
-    let agent = tokio::spawn(agent::run(config, stop.clone()));
+    let agent = tokio::spawn(agent::run(config, Service::default(), stop.clone()));
 
     let wanted = scale.of(CHANGES);
     let mut latencies = Vec::new();

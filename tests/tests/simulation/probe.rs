@@ -45,6 +45,8 @@ impl Script {
     /// The probe as an agent runs it.
     pub(crate) fn configured(self: &Arc<Self>, host: &str, interval: Duration) -> Configured {
         Configured {
+            trace: None,
+            fingerprint: 0,
             kind: registry::find("tcp.connect").unwrap(),
             component: self.component.clone(),
             component_kind: "service",

@@ -15,5 +15,8 @@ mod platform;
 mod postgres;
 mod rabbitmq;
 mod reload;
+mod reload_agent;
+mod remember;
 mod secrets;
 mod security;
+mod supervised;
