@@ -22,7 +22,7 @@ use crate::clock::HostClock;
 use crate::config::{AgentConfig, ConfigSource, Configured, Watch};
 use crate::discovery::memory::Memory;
 use crate::discovery::{discover, join};
-use crate::facts::{Facts, note_boot, note_end, note_start};
+use crate::facts::{Facts, note_boot, note_end, note_start, virtualization};
 use crate::host::HostView;
 use crate::local::{self, Local};
 use crate::result::Incarnation;
@@ -147,6 +147,7 @@ async fn run_in<D: Dial, F: Fn(bool) -> D>(
         clock: surroundings.clock.clone(),
         boot_id: boot_id.clone(),
         clean_shutdown,
+        virtualization: virtualization(Path::new("/")),
         spool: spool.clone(),
         board: board.clone(),
         source: service.source,
@@ -239,6 +240,7 @@ struct Agent<F> {
     clock: HostClock,
     boot_id: String,
     clean_shutdown: Option<bool>,
+    virtualization: Option<String>,
     spool: Arc<Spool>,
     board: Arc<Board>,
     facts: watch::Sender<FactsMessage>,
@@ -258,7 +260,13 @@ impl<D: Dial, F: Fn(bool) -> D> Agent<F> {
     /// Looks at the host: reads the facts, and finds what there is to probe.
     fn look(&mut self) -> Vec<Configured> {
         let labels = &self.config.labels;
-        let facts = Facts::read(Path::new("/"), &self.boot_id, self.clean_shutdown, labels);
+        let facts = Facts::read(
+            Path::new("/"),
+            &self.boot_id,
+            self.clean_shutdown,
+            self.virtualization.as_deref(),
+            labels,
+        );
         let new = wire::facts(&facts, self.clock.read());
         self.facts.send_if_modified(|old| {
             let changed = (&old.boot_id, &old.addresses, &old.routes)

@@ -1,5 +1,7 @@
 //! What the agent knows of its host: boot, addresses, routes, resolvers, labels. Read without starting any process.
 
+mod virtualization;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -32,6 +34,7 @@ impl Facts {
         root: &Path,
         boot_id: &str,
         clean_shutdown: Option<bool>,
+        virtualization: Option<&str>,
         configured: &BTreeMap<String, String>,
     ) -> Self {
         let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
@@ -42,6 +45,9 @@ impl Facts {
         let mut routes = routes_v4(&text("proc/net/route"));
         routes.sort();
         let mut labels = labels(&text("etc/os-release"));
+        if let Some(virtualization) = virtualization {
+            labels.insert("virtualization".to_owned(), virtualization.to_owned());
+        }
         labels.extend(configured.clone());
         Self {
             boot_id: boot_id.to_owned(),
@@ -55,6 +61,13 @@ impl Facts {
             labels,
         }
     }
+}
+
+/// What the host runs in, in the words of systemd-detect-virt(1); `none` for a machine of its own, `None` where nothing tells. It
+/// does not change while a process lives.
+#[must_use]
+pub fn virtualization(root: &Path) -> Option<String> {
+    virtualization::read(root)
 }
 
 /// Notes that this boot runs, and says how the one before ended. An agent that is stopped in order while the host goes down takes

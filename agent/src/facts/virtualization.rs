@@ -64,7 +64,12 @@ pub(super) fn read(root: &Path) -> Option<String> {
         text.trim_end_matches(['\n', '\0']).to_owned()
     };
     let exists = |path: &str| root.join(path).exists();
-    let dmi = ["sys_vendor", "board_vendor", "bios_vendor", "product_version"];
+    let dmi = [
+        "sys_vendor",
+        "board_vendor",
+        "bios_vendor",
+        "product_version",
+    ];
     let product = text("sys/class/dmi/id/product_name");
     let signs = Signs {
         podman: exists("run/.containerenv"),
@@ -77,7 +82,10 @@ pub(super) fn read(root: &Path) -> Option<String> {
         hypervisor: text("sys/hypervisor/type"),
         is_xen_host: text("proc/xen/capabilities").contains("control_d"),
         dmi: std::iter::once(product.clone())
-            .chain(dmi.iter().map(|name| text(&format!("sys/class/dmi/id/{name}"))))
+            .chain(
+                dmi.iter()
+                    .map(|name| text(&format!("sys/class/dmi/id/{name}"))),
+            )
             .collect(),
         product,
         clocks: text("sys/devices/system/clocksource/clocksource0/available_clocksource"),
@@ -106,7 +114,9 @@ fn hypervisor_flag(cpuinfo: &str) -> Option<bool> {
 
 /// A container goes before the machine that it is on, as there.
 fn judge(signs: &Signs) -> Option<String> {
-    container(signs).or_else(|| machine(signs)).map(str::to_owned)
+    container(signs)
+        .or_else(|| machine(signs))
+        .map(str::to_owned)
 }
 
 fn container(signs: &Signs) -> Option<&'static str> {
@@ -142,7 +152,12 @@ fn container(signs: &Signs) -> Option<&'static str> {
 }
 
 fn machine(signs: &Signs) -> Option<&'static str> {
-    let clock = |name: &str| signs.clocks.split_whitespace().any(|clock| clock.starts_with(name));
+    let clock = |name: &str| {
+        signs
+            .clocks
+            .split_whitespace()
+            .any(|clock| clock.starts_with(name))
+    };
     let by_dmi = signs.dmi.iter().find_map(|text| {
         DMI.iter()
             .find_map(|(begin, name)| text.starts_with(begin).then_some(*name))
@@ -203,19 +218,68 @@ mod tests {
             })
         };
         for (texts, flag, clocks, expected) in [
-            (["Standard PC (Q35 + ICH9, 2009)", "QEMU"], Some(true), "kvm-clock tsc", "kvm"),
-            (["Standard PC (Q35 + ICH9, 2009)", "QEMU"], Some(true), "tsc acpi_pm", "qemu"),
-            (["VMware Virtual Platform", "VMware, Inc."], Some(true), "tsc", "vmware"),
-            (["m5.large", "Amazon EC2"], Some(true), "kvm-clock", "amazon"),
+            (
+                ["Standard PC (Q35 + ICH9, 2009)", "QEMU"],
+                Some(true),
+                "kvm-clock tsc",
+                "kvm",
+            ),
+            (
+                ["Standard PC (Q35 + ICH9, 2009)", "QEMU"],
+                Some(true),
+                "tsc acpi_pm",
+                "qemu",
+            ),
+            (
+                ["VMware Virtual Platform", "VMware, Inc."],
+                Some(true),
+                "tsc",
+                "vmware",
+            ),
+            (
+                ["m5.large", "Amazon EC2"],
+                Some(true),
+                "kvm-clock",
+                "amazon",
+            ),
             (["m5.metal", "Amazon EC2"], Some(false), "tsc", "none"),
-            (["Google Compute Engine", "Google"], Some(true), "kvm-clock", "google"),
-            (["Virtual Machine", "Microsoft Corporation"], Some(true), "hyperv_clocksource_tsc_page", "microsoft"),
+            (
+                ["Google Compute Engine", "Google"],
+                Some(true),
+                "kvm-clock",
+                "google",
+            ),
+            (
+                ["Virtual Machine", "Microsoft Corporation"],
+                Some(true),
+                "hyperv_clocksource_tsc_page",
+                "microsoft",
+            ),
             (["VirtualBox", "innotek GmbH"], Some(true), "tsc", "oracle"),
-            (["PowerEdge R640", "Dell Inc."], Some(false), "tsc hpet", "none"),
-            (["Some Cloud", "Some Provider"], Some(true), "kvm-clock tsc", "kvm"),
-            (["Some Cloud", "Some Provider"], Some(true), "tsc", "vm-other"),
+            (
+                ["PowerEdge R640", "Dell Inc."],
+                Some(false),
+                "tsc hpet",
+                "none",
+            ),
+            (
+                ["Some Cloud", "Some Provider"],
+                Some(true),
+                "kvm-clock tsc",
+                "kvm",
+            ),
+            (
+                ["Some Cloud", "Some Provider"],
+                Some(true),
+                "tsc",
+                "vm-other",
+            ),
         ] {
-            assert_eq!(dmi(&texts, flag, clocks).as_deref(), Some(expected), "{texts:?}");
+            assert_eq!(
+                dmi(&texts, flag, clocks).as_deref(),
+                Some(expected),
+                "{texts:?}"
+            );
         }
     }
 
@@ -231,10 +295,19 @@ mod tests {
             ((|signs| signs.docker = true) as fn(&mut Signs), "docker"),
             (|signs| signs.podman = true, "podman"),
             (|signs| signs.container = "lxc".to_owned(), "lxc"),
-            (|signs| signs.container = "systemd-nspawn".to_owned(), "systemd-nspawn"),
-            (|signs| signs.container = "garden".to_owned(), "container-other"),
+            (
+                |signs| signs.container = "systemd-nspawn".to_owned(),
+                "systemd-nspawn",
+            ),
+            (
+                |signs| signs.container = "garden".to_owned(),
+                "container-other",
+            ),
             (|signs| signs.openvz = true, "openvz"),
-            (|signs| signs.kernel = "5.15.90.1-microsoft-standard-WSL2".to_owned(), "wsl"),
+            (
+                |signs| signs.kernel = "5.15.90.1-microsoft-standard-WSL2".to_owned(),
+                "wsl",
+            ),
             (|signs| signs.hypervisor = "xen".to_owned(), "xen"),
         ] {
             assert_eq!(in_vm(change).as_deref(), Some(expected));
@@ -249,9 +322,18 @@ mod tests {
 
     #[test]
     fn files_are_read_as_the_kernel_writes_them() {
-        assert_eq!(hypervisor_flag("processor\t: 0\nflags\t\t: fpu vme hypervisor lahf_lm\n"), Some(true));
-        assert_eq!(hypervisor_flag("processor\t: 0\nflags\t\t: fpu vme\n"), Some(false));
-        assert_eq!(hypervisor_flag("processor\t: 0\nFeatures\t: fp asimd\n"), None);
+        assert_eq!(
+            hypervisor_flag("processor\t: 0\nflags\t\t: fpu vme hypervisor lahf_lm\n"),
+            Some(true)
+        );
+        assert_eq!(
+            hypervisor_flag("processor\t: 0\nflags\t\t: fpu vme\n"),
+            Some(false)
+        );
+        assert_eq!(
+            hypervisor_flag("processor\t: 0\nFeatures\t: fp asimd\n"),
+            None
+        );
         assert_eq!(container_variable("A=b\0container=podman\0"), "podman");
         let root = tempfile::TempDir::new().unwrap();
         for (path, text) in [
