@@ -19,6 +19,8 @@ pub struct HostView {
     pub listening: Vec<Listener>,
     /// Resolvers of `/etc/resolv.conf`, in their order.
     pub resolvers: Vec<IpAddr>,
+    /// Resolvers that the stub of systemd-resolved asks in its turn, loopback ones left out.
+    pub upstream_resolvers: Vec<IpAddr>,
     /// Whether systemd is the init of this host.
     pub systemd: bool,
 }

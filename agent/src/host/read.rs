@@ -39,6 +39,12 @@ impl HostView {
             resolvers: fs::read_to_string(root.join("etc/resolv.conf"))
                 .map(|text| resolvers(&text))
                 .unwrap_or_default(),
+            upstream_resolvers: fs::read_to_string(root.join("run/systemd/resolve/resolv.conf"))
+                .map(|text| resolvers(&text))
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|resolver| !resolver.is_loopback())
+                .collect(),
             systemd: root.join("run/systemd/system").is_dir(),
         }
     }
@@ -186,6 +192,25 @@ mod tests {
             .find(|found| found.address == address)
             .unwrap();
         assert_eq!(found.pid, Some(std::process::id()));
+    }
+
+    #[test]
+    fn what_the_stub_asks_is_found_beside_the_stub() {
+        let root = tempfile::TempDir::new().unwrap();
+        for (path, text) in [
+            ("etc/resolv.conf", "nameserver 127.0.0.53\n"),
+            (
+                "run/systemd/resolve/resolv.conf",
+                "nameserver 10.0.0.2\nnameserver 127.0.0.1\n",
+            ),
+        ] {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let view = HostView::read(root.path());
+        assert_eq!(view.resolvers, [IpAddr::from([127, 0, 0, 53])]);
+        assert_eq!(view.upstream_resolvers, [IpAddr::from([10, 0, 0, 2])]);
     }
 
     #[test]

@@ -17,9 +17,10 @@
 //!
 //! Each resolver of `/etc/resolv.conf` is asked for the root's name servers.
 
+mod resolvers;
 mod verdict;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -27,11 +28,12 @@ use blackstart_config::Section;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 
-use crate::host::HostView;
+pub(super) use resolvers::component as resolver_component;
+
 use crate::net::address::{Address, Host};
 use crate::net::dns::{Exchange, Flags, Question, comparable};
 use crate::observation::Observation;
-use crate::probe::{Deadline, Discovered, Privilege, Probe, ProbeIdentity, ProbeKind, Run, Target};
+use crate::probe::{Deadline, Privilege, Probe, ProbeIdentity, ProbeKind, Run, Target};
 
 const NAME: &str = "dns.answer";
 
@@ -59,7 +61,7 @@ pub static KIND: ProbeKind = ProbeKind {
     interval: Duration::from_secs(10),
     timeout: Duration::from_secs(5),
     configure,
-    discover,
+    discover: resolvers::discover,
     recall: None,
 };
 
@@ -198,46 +200,6 @@ fn one_of<T: Copy>(section: &mut Section<'_>, key: &'static str, words: &[(&str,
         section.problem(key, &format!("expected one of {}", known.join(", ")), "");
     }
     found.map(|(_, value)| *value)
-}
-
-fn discover(host: &HostView, id: &str) -> Vec<Discovered> {
-    host.resolvers
-        .iter()
-        .map(|resolver| discovered(*resolver, id))
-        .collect()
-}
-
-fn discovered(resolver: IpAddr, host: &str) -> Discovered {
-    // Every host has a 127.0.0.53 of its own; the one at 10.0.0.53 is the same for all.
-    let in_host = resolver.is_loopback();
-    let component = if in_host {
-        format!("{host}/resolver:{resolver}")
-    } else {
-        format!("resolver:{resolver}")
-    };
-    let expected = Expected {
-        mode: Mode::FoundResolver,
-        record_type: "NS",
-        rcode: ResponseCode::NoError,
-        records: None,
-        serial_min: None,
-        dnssec: false,
-    };
-    let server = SocketAddr::new(resolver, 53);
-    Discovered {
-        component: component.clone(),
-        component_kind: "resolver",
-        in_host,
-        uses: Vec::new(),
-        trace: None,
-        probe: Box::new(DnsAnswer::new(
-            component,
-            server,
-            Name::root(),
-            expected,
-            false,
-        )),
-    }
 }
 
 impl DnsAnswer {

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use blackstart_config::Section;
 
+use super::dns_answer;
 use super::recent_growth::RecentGrowth;
 use crate::host::HostView;
 use crate::observation::{Finding, Observation, Status};
@@ -171,7 +172,11 @@ fn discover(host: &HostView, id: &str) -> Vec<Discovered> {
         component: id.to_owned(),
         component_kind: "host",
         in_host: true,
-        uses: Vec::new(),
+        uses: host
+            .resolvers
+            .iter()
+            .map(|resolver| dns_answer::resolver_component(*resolver, id))
+            .collect(),
         trace: None,
         probe: Box::new(probe),
     }]

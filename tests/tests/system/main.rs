@@ -5,6 +5,7 @@
 mod bad_input;
 mod bad_peers;
 mod dns;
+mod edges;
 mod etcd;
 mod examples;
 mod kill;
