@@ -7,32 +7,27 @@
 //! **Invariant:** a number is never used again. Sequences count within an incarnation, which ends with its process, so
 //! losing the tail of the file loses results that were not acknowledged, and nothing else.
 
+mod record;
+mod state;
 mod store;
+mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use tracing::{info, warn};
-
-use blackstart_proto::limits::TARGETS_MAX;
+use tracing::warn;
 
 use crate::config::SpoolLimits;
 use crate::observation::Observation;
 use crate::result::{Incarnation, Numbered};
+use state::{Shared, State, lock};
 pub use store::SpoolError;
 use store::{Cursor, Lived, Loaded, Store, living};
-
-/// The most results in memory: what a minute of a busy agent gives, and all there is room for while the disk cannot be
-/// written. Those that are on disk and that everybody has got go sooner.
-const MEMORY_RESULTS_MAX: usize = 4_000;
-
-/// How long a file that could not be written is left alone: a full disk stays full for a while.
-const REOPEN_AFTER: Duration = Duration::from_secs(2);
 
 /// How long something new may wait for its way to the disk.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
@@ -76,56 +71,6 @@ enum Writer {
     Task,
 }
 
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    wake: Condvar,
-    /// Like `wake`, for a task.
-    wake_task: Notify,
-}
-
-impl Shared {
-    fn wake(&self) {
-        self.wake.notify_one();
-        self.wake_task.notify_one();
-    }
-}
-
-#[derive(Debug)]
-struct State {
-    limits: SpoolLimits,
-    incarnation: Arc<Incarnation>,
-    incarnations: BTreeMap<u64, Lived>,
-    next_sequence: u64,
-    next_position: u64,
-    /// The newest results, without gaps up to `next_position`.
-    memory: VecDeque<Numbered>,
-    /// Results before this position are on disk, as far as they are kept.
-    written: u64,
-    cursors: BTreeMap<String, Cursor>,
-    /// Counts the changes of the cursors, and how many of them are on disk.
-    cursor_changes: u64,
-    cursor_changes_written: u64,
-    dropped_total: u64,
-    store: Option<Arc<Store>>,
-    /// Where the file is opened again after it could not be written: redb refuses everything after one error.
-    reopen: Option<PathBuf>,
-    /// The last result of each component and check.
-    latest: BTreeMap<(String, String), Numbered>,
-    problem: Option<String>,
-    /// When and why a damaged file was moved aside.
-    moved: Option<(Instant, String)>,
-    /// [`FLUSH_AFTER`], except in tests.
-    flush_after: Duration,
-    flush_now: bool,
-    stopping: bool,
-}
-
-fn lock(mutex: &Mutex<State>) -> MutexGuard<'_, State> {
-    // A panic elsewhere leaves the state sound: every change below is complete before anything that may panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Spool {
     /// Opens the spool in a folder, which is made where there is none.
     ///
@@ -152,7 +97,7 @@ impl Spool {
         incarnation: Incarnation,
     ) -> Result<Self, SpoolError> {
         let spool = Self::load(folder, limits, incarnation, FLUSH_AFTER)?;
-        tokio::spawn(write_task(spool.shared.clone()));
+        tokio::spawn(writer::run_in_task(spool.shared.clone()));
         Ok(spool.written_by(Writer::Task))
     }
 
@@ -166,7 +111,7 @@ impl Spool {
         let shared = spool.shared.clone();
         let writer = std::thread::Builder::new()
             .name("spool".to_owned())
-            .spawn(move || write_loop(&shared))
+            .spawn(move || writer::run(&shared))
             .map_err(|source| SpoolError::Thread { source })?;
         Ok(spool.written_by(Writer::Thread(writer)))
     }
@@ -440,7 +385,7 @@ impl Spool {
             .saturating_sub(position.max(state.first_kept()))
     }
 
-    /// What is wrong with the spool, if anything. A file that had to be moved aside is told of for a while.
+    /// What is wrong with the spool, if anything. A file that had to be moved aside is told of for [`MOVED_TOLD`].
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let state = lock(&self.shared.state);
@@ -459,7 +404,7 @@ impl Spool {
             // A panic of the writer was reported where it happened.
             Some(Writer::Thread(writer)) => writer.join().unwrap_or(()),
             // Once it is stopping, nothing is waited for any more.
-            Some(Writer::Task) => write_loop(&self.shared),
+            Some(Writer::Task) => writer::run(&self.shared),
             None => {}
         }
     }
@@ -477,288 +422,6 @@ impl Drop for Spool {
         }
         self.close();
     }
-}
-
-impl State {
-    fn first_kept(&self) -> u64 {
-        let first_in_memory = self
-            .memory
-            .front()
-            .map_or(self.next_position, |first| first.position);
-        self.store.as_ref().map_or(first_in_memory, |store| {
-            store.first_position().unwrap_or(first_in_memory)
-        })
-    }
-
-    /// Keeps memory within its bound: what is on disk goes first; what is not is dropped and counted.
-    fn bound_memory(&mut self) {
-        while self.memory.len() > MEMORY_RESULTS_MAX {
-            if let Some(oldest) = self.memory.pop_front()
-                && oldest.position >= self.written
-            {
-                self.written = oldest.position + 1;
-                if self.is_missed(oldest.position) {
-                    self.dropped_total += 1;
-                }
-            }
-        }
-    }
-
-    /// Lets go of what is on disk and what every aggregator has got.
-    fn trim_memory(&mut self) {
-        if self.store.is_none() {
-            return;
-        }
-        let until = self
-            .cursors
-            .values()
-            .map(|cursor| cursor.position)
-            .fold(self.written, u64::min);
-        while self
-            .memory
-            .front()
-            .is_some_and(|oldest| oldest.position < until)
-        {
-            self.memory.pop_front();
-        }
-        if self.memory.capacity() > 4 * self.memory.len().max(64) {
-            self.memory.shrink_to(2 * self.memory.len());
-        }
-    }
-
-    fn note_latest(&mut self, result: &Numbered) {
-        let observation = &result.observation;
-        let key = (
-            observation.component.clone(),
-            observation.check.clone().into_owned(),
-        );
-        if self.latest.len() < TARGETS_MAX || self.latest.contains_key(&key) {
-            self.latest.insert(key, result.clone());
-        }
-    }
-
-    /// Whether some aggregator has not got the result at this position.
-    fn is_missed(&self, position: u64) -> bool {
-        self.cursors
-            .values()
-            .any(|cursor| cursor.position <= position)
-    }
-
-    /// Before this position nothing needs to be kept: everybody has it, and it is older than the ring.
-    fn keep_from(&self) -> u64 {
-        let ring = self.next_position.saturating_sub(self.limits.ring_results);
-        self.cursors
-            .values()
-            .map(|cursor| cursor.position)
-            .fold(ring, u64::min)
-    }
-
-    fn is_dirty(&self) -> bool {
-        self.written < self.next_position || self.cursor_changes_written < self.cursor_changes
-    }
-}
-
-/// What a writer does next.
-enum Step {
-    /// Waits for something new.
-    Idle,
-    /// Waits so long, or until it is woken.
-    Wait(Duration),
-    Write,
-    Reopen(PathBuf),
-    End,
-}
-
-/// Since when a writer has something to write, and until when it leaves a broken file alone.
-#[derive(Debug, Default)]
-struct Writing {
-    dirty_since: Option<Instant>,
-    not_before: Option<Instant>,
-    given_up: bool,
-}
-
-impl Writing {
-    fn next(&mut self, state: &mut State, now: Instant) -> Step {
-        if !state.is_dirty() {
-            self.dirty_since = None;
-            return if state.stopping {
-                Step::End
-            } else {
-                Step::Idle
-            };
-        }
-        if self.given_up {
-            return Step::End;
-        }
-        if let Some(not_before) = self.not_before.filter(|_| !state.stopping) {
-            let left = not_before.saturating_duration_since(now);
-            if !left.is_zero() {
-                return Step::Wait(left);
-            }
-        }
-        let since = *self.dirty_since.get_or_insert(now);
-        let left = state
-            .flush_after
-            .saturating_sub(now.saturating_duration_since(since));
-        if !state.flush_now && !state.stopping && !left.is_zero() {
-            return Step::Wait(left);
-        }
-        self.dirty_since = None;
-        state.flush_now = false;
-        match &state.reopen {
-            Some(folder) => Step::Reopen(folder.clone()),
-            None => Step::Write,
-        }
-    }
-
-    /// A write was tried.
-    fn tried(&mut self, state: &State) {
-        let has_failed = state.reopen.is_some();
-        self.not_before = has_failed.then(|| Instant::now() + REOPEN_AFTER);
-        // The disk does not take it: the next start has what was written so far.
-        self.given_up = has_failed && state.stopping;
-    }
-}
-
-/// Sleeps while there is nothing to write; writes all that there is in one transaction.
-fn write_loop(shared: &Shared) {
-    let mut writing = Writing::default();
-    let mut state = lock(&shared.state);
-    loop {
-        match writing.next(&mut state, Instant::now()) {
-            Step::Idle => {
-                state = shared
-                    .wake
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            Step::Wait(left) => {
-                state = shared
-                    .wake
-                    .wait_timeout(state, left)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
-                continue;
-            }
-            Step::Write => state = write_once(shared, state),
-            Step::Reopen(folder) => state = reopen(shared, state, &folder),
-            Step::End => return,
-        }
-        writing.tried(&state);
-    }
-}
-
-/// [`write_loop`] in simulated time. The disk takes none of it.
-async fn write_task(shared: Arc<Shared>) {
-    let mut writing = Writing::default();
-    loop {
-        let step = writing.next(&mut lock(&shared.state), Instant::now());
-        match step {
-            Step::Idle => {
-                shared.wake_task.notified().await;
-                continue;
-            }
-            Step::Wait(left) => {
-                // Woken or not: the next step is decided by what there is then.
-                let _ = tokio::time::timeout(left, shared.wake_task.notified()).await;
-                continue;
-            }
-            Step::Write => drop(write_once(&shared, lock(&shared.state))),
-            Step::Reopen(folder) => drop(reopen(&shared, lock(&shared.state), &folder)),
-            Step::End => return,
-        }
-        writing.tried(&lock(&shared.state));
-    }
-}
-
-/// Opens the file again. What it lacks is still in memory, as far as there is room.
-fn reopen<'a>(
-    shared: &'a Shared,
-    state: MutexGuard<'a, State>,
-    folder: &Path,
-) -> MutexGuard<'a, State> {
-    drop(state);
-    let opened = Store::open(folder);
-    let mut state = lock(&shared.state);
-    match opened {
-        Ok((store, loaded, moved)) => {
-            state.written = state.written.max(loaded.next_position);
-            state.store = Some(Arc::new(store));
-            state.reopen = None;
-            if let Some(told) = moved {
-                state.moved = Some((Instant::now(), told));
-            }
-            // The problem is over with the first write that succeeds.
-        }
-        Err(error) => {
-            state.problem = Some(format!("cannot write the spool: {}", error.one_line()));
-        }
-    }
-    state
-}
-
-fn write_once<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    let Some(store) = state.store.clone() else {
-        // In memory only: nothing more can be done for what is new.
-        state.written = state.next_position;
-        state.cursor_changes_written = state.cursor_changes;
-        return state;
-    };
-    let new: Vec<Numbered> = state
-        .memory
-        .iter()
-        .filter(|result| result.position >= state.written)
-        .cloned()
-        .collect();
-    let (written, cursors, keep_from) = (
-        state.next_position,
-        state.cursors.clone(),
-        state.keep_from(),
-    );
-    let (bytes_max, incarnations, dropped) = (
-        state.limits.bytes_max,
-        state.incarnations.clone(),
-        state.dropped_total,
-    );
-    let cursor_changes = state.cursor_changes;
-    drop(state);
-    let outcome = store.write(&new, &cursors, &incarnations, keep_from, bytes_max, dropped);
-    let mut state = lock(&shared.state);
-    match outcome {
-        Ok(done) => {
-            state.written = state.written.max(written);
-            state.cursor_changes_written = cursor_changes;
-            state.dropped_total += done.dropped;
-            if state.problem.take().is_some() {
-                info!("the spool is written again");
-            }
-            // What was dropped is not sent either: it is counted.
-            let first = store.first_position().unwrap_or(written);
-            while state
-                .memory
-                .front()
-                .is_some_and(|oldest| oldest.position < first)
-            {
-                state.memory.pop_front();
-            }
-            let own = state.incarnation.id;
-            let living = living(&state.incarnations, first);
-            state
-                .incarnations
-                .retain(|id, _| *id == own || living.contains(id));
-            state.trim_memory();
-        }
-        Err(error) => {
-            let problem = format!("cannot write the spool: {}", error.one_line());
-            warn!(%problem, "spool");
-            state.problem = Some(problem);
-            // The file stays locked until its last reader is done; opening it again is tried until then.
-            state.store = None;
-            state.reopen = Some(store.folder().to_path_buf());
-        }
-    }
-    state
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prost::Message;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::observation::{Finding, Observation, Status};
+use super::record::{numbered, stored};
 use crate::result::{Incarnation, Numbered, StoredIncarnation, StoredResult};
 
 const RESULTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("results");
@@ -383,71 +383,4 @@ fn is_no_fault_of_the_file(error: &std::io::Error) -> bool {
         error.kind(),
         NotFound | PermissionDenied | ReadOnlyFilesystem | StorageFull
     )
-}
-
-const STATUSES: [Status; 5] = [
-    Status::Ok,
-    Status::Degraded,
-    Status::Starting,
-    Status::Failed,
-    Status::Unknown,
-];
-
-fn stored(result: &Numbered) -> StoredResult {
-    let finding = &result.observation.finding;
-    StoredResult {
-        incarnation: result.incarnation.id,
-        sequence: result.sequence,
-        sampled_boottime_us: result.sampled_boottime_us,
-        ttl_ms: result.ttl_ms,
-        component: result.observation.component.clone(),
-        check: result.observation.check.clone().into_owned(),
-        status: STATUSES
-            .iter()
-            .position(|status| *status == finding.status)
-            .and_then(|at| u32::try_from(at).ok())
-            .unwrap_or(4),
-        progress: finding.progress,
-        detail: finding.detail.clone(),
-        value_names: finding
-            .values
-            .iter()
-            .map(|(name, _)| name.clone().into_owned())
-            .collect(),
-        values: finding.values.iter().map(|(_, value)| *value).collect(),
-    }
-}
-
-/// `None` when its incarnation is not known: it cannot be dated or counted.
-fn numbered(
-    position: u64,
-    stored: StoredResult,
-    incarnations: &BTreeMap<u64, Lived>,
-) -> Option<Numbered> {
-    let status = STATUSES
-        .get(stored.status as usize)
-        .copied()
-        .unwrap_or(Status::Unknown);
-    let values = stored
-        .value_names
-        .into_iter()
-        .map(Into::into)
-        .zip(stored.values)
-        .collect();
-    Some(Numbered {
-        position,
-        incarnation: incarnations.get(&stored.incarnation)?.incarnation.clone(),
-        sequence: stored.sequence,
-        sampled_boottime_us: stored.sampled_boottime_us,
-        ttl_ms: stored.ttl_ms,
-        observation: Observation {
-            component: stored.component,
-            check: stored.check.into(),
-            finding: Finding {
-                progress: stored.progress,
-                values,
-                ..Finding::new(status, stored.detail)
-            },
-        },
-    })
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::state::MEMORY_RESULTS_MAX;
 use super::*;
 use crate::observation::Finding;
 
