@@ -385,7 +385,7 @@ impl Spool {
             .saturating_sub(position.max(state.first_kept()))
     }
 
-    /// What is wrong with the spool, if anything. A file that had to be moved aside is told of for [`MOVED_TOLD`].
+    /// What is wrong with the spool, if anything. A file that had to be moved aside is told of for an hour.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let state = lock(&self.shared.state);
