@@ -90,6 +90,18 @@ impl Journal {
         }
     }
 
+    /// How many results are missing between those of each incarnation.
+    pub(crate) fn holes(&self) -> u64 {
+        let mut last: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        let mut holes = 0;
+        for result in &self.results {
+            let key = (result.host.as_str(), result.incarnation.as_str());
+            let before = last.insert(key, result.sequence).unwrap_or(0);
+            holes += result.sequence - before - 1;
+        }
+        holes
+    }
+
     /// The results of a script, in the journal's order.
     pub(crate) fn of<'a>(&'a self, script: &'a Script) -> impl Iterator<Item = &'a Kept> {
         self.results

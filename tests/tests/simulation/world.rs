@@ -87,6 +87,8 @@ pub(crate) struct World {
     home: TempDir,
     seed: u64,
     seen: Arc<Mutex<Seen>>,
+    /// What the aggregator is told when it starts.
+    config: Arc<Mutex<Option<Config>>>,
     stop_aggregator: Arc<Mutex<CancellationToken>>,
     /// How far the aggregator's wall clock is ahead of the truth, microseconds.
     aggregator_ahead: Arc<AtomicI64>,
@@ -105,6 +107,8 @@ impl World {
             .rng_seed(seed)
             .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(BEGIN_S))
             .tick_duration(TICK)
+            // Each test has bounds of its own.
+            .simulation_duration(Duration::from_secs(86_400))
             .min_message_latency(LATENCY.0)
             .max_message_latency(LATENCY.1)
             // Segments in a stream and connections in a listener's queue; a full queue is a panic of the network.
@@ -115,6 +119,7 @@ impl World {
             home: folder(),
             seed,
             seen: Arc::default(),
+            config: Arc::default(),
             stop_aggregator: Arc::default(),
             aggregator_ahead: Arc::default(),
         }
@@ -152,10 +157,12 @@ impl World {
     ) {
         let mut config = Config::new(self.aggregator_dir());
         tell(&mut config);
+        *self.config.lock().unwrap() = Some(config);
+        let config = self.config.clone();
         let stop = self.stop_aggregator.clone();
         let ahead = self.aggregator_ahead.clone();
         self.sim.host(AGGREGATOR, move || {
-            let config = config.clone();
+            let config = config.lock().unwrap().clone().expect("it was told");
             let token = CancellationToken::new();
             *stop.lock().unwrap() = token.clone();
             let ahead = ahead.clone();
@@ -176,6 +183,11 @@ impl World {
         self.sim.host(OPERATOR, move || watch(seen.clone(), pause));
         self.sim
             .set_link_latency(OPERATOR, AGGREGATOR, Duration::from_millis(1));
+    }
+
+    /// Changes what the aggregator is told when it starts again.
+    pub(crate) fn tell_aggregator(&self, tell: impl FnOnce(&mut Config)) {
+        self.config.lock().unwrap().as_mut().map(tell);
     }
 
     /// Adds an agent on a host of its own.
