@@ -10,32 +10,9 @@ use blackstart_agent::host::HostView;
 use blackstart_agent::observation::{Finding, Status};
 use blackstart_agent::probe::{Deadline, Discovered};
 use blackstart_agent::registry;
-use blackstart_tests::TempHome;
+use blackstart_tests::{TempHome, inside_own_mounts};
 
 use super::{configure, failed, ok, once, seen, value};
-
-const INSIDE: &str = "BLACKSTART_TEST_INSIDE";
-
-/// Whether we are in the namespace; if not, goes there with this one test and waits for its end.
-fn inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare runs");
-    assert!(
-        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"),
-        "{}\n{}\nmounting needs root: run the tests as root",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    false
-}
 
 fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap();
@@ -71,7 +48,7 @@ async fn finding_of(found: &[Discovered], component: &str) -> Finding {
 
 #[tokio::test]
 async fn mounts_that_fill_up_turn_read_only_and_go_missing() {
-    if !inside("filesystem::mounts_that_fill_up_turn_read_only_and_go_missing") {
+    if !inside_own_mounts("filesystem::mounts_that_fill_up_turn_read_only_and_go_missing") {
         return;
     }
     let home = TempHome::new("mounts");

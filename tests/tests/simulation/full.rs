@@ -10,6 +10,7 @@ use std::time::Duration;
 use blackstart_agent::config::SpoolLimits;
 use blackstart_agent::observation::Status;
 use blackstart_proto::v1::{Condition, StatusResponse};
+use blackstart_tests::inside_own_mounts;
 
 use crate::agent::Plan;
 use crate::probe::Script;
@@ -91,29 +92,6 @@ fn an_agent_cut_off_for_long_drops_the_oldest_and_the_operator_sees_how_many() {
     });
 }
 
-const INSIDE: &str = "BLACKSTART_TEST_INSIDE";
-
-/// Whether we are in the namespace; if not, goes there with this one test and waits for its end.
-fn inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare runs");
-    assert!(
-        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"),
-        "{}\n{}\nmounting needs root: run the tests as root",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    false
-}
-
 /// A file system of one MiB.
 struct SmallDisk(PathBuf);
 
@@ -146,7 +124,7 @@ fn fill(folder: &Path) {
 
 #[test]
 fn while_the_aggregators_disk_is_full_agents_keep_what_they_see_and_the_view_goes_on() {
-    if !inside(
+    if !inside_own_mounts(
         "full::while_the_aggregators_disk_is_full_agents_keep_what_they_see_and_the_view_goes_on",
     ) {
         return;

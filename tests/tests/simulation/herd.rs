@@ -6,7 +6,7 @@ use blackstart_proto::v1::StatusResponse;
 
 use crate::agent::Plan;
 use crate::probe::Script;
-use crate::world::{AGGREGATOR, LATENCY, World, for_seeds};
+use crate::world::{AGGREGATOR, BACK_WITHIN, LATENCY, World, for_seeds, for_so_many_seeds};
 
 const SITES: usize = 10;
 const AGENTS_PER_SITE: usize = 100;
@@ -35,7 +35,8 @@ fn connected(picture: &StatusResponse) -> usize {
 
 #[test]
 fn a_thousand_agents_that_return_at_once_are_spread_and_all_are_back_in_time() {
-    for_seeds(|seed| {
+    // Each of the thousand draws its own lots.
+    for_so_many_seeds(1, |seed| {
         let mut world = World::new(seed);
         world.aggregator_seen(Some(LOOK), |_| {});
         let (mut agents, mut scripts) = (Vec::new(), Vec::new());
@@ -100,5 +101,53 @@ fn a_thousand_agents_that_return_at_once_are_spread_and_all_are_back_in_time() {
             assert_eq!(journal.missing(script, until), Vec::<usize>::new());
         }
         assert_eq!(journal.count_all("agent_lost"), 0);
+    });
+}
+
+/// Nobody answers for a while, and the agents knock less and less often.
+#[test]
+fn agents_that_found_nobody_for_long_have_not_hammered_and_are_back_within_their_longest_wait() {
+    const HOSTS: usize = 30;
+    for_seeds(|seed| {
+        let mut world = World::new(seed);
+        world.aggregator();
+        let scripts: Vec<_> = (0..HOSTS)
+            .map(|n| Script::new(&format!("host-{n:02}/web")))
+            .collect();
+        let plans = scripts.iter().enumerate().map(|(n, script)| {
+            let mut plan = Plan::new(&format!("host-{n:02}"), &[script]);
+            plan.interval = Duration::from_secs(10);
+            plan
+        });
+        let agents = world.site("site", plans.collect());
+        world.until("all are there", back_within(), |picture| {
+            connected(picture) == HOSTS
+        });
+        world.kill(AGGREGATOR);
+        let dialled: Vec<u64> = agents.iter().map(|agent| agent.dialled()).collect();
+        world.pass(Duration::from_secs(120));
+        for (agent, before) in agents.iter().zip(dialled) {
+            let knocks = agent.dialled() - before;
+            // Waits of at most 1, 2, 4, 8, 16, 32, 60, 60 … seconds, and of half of that on average.
+            assert!(
+                (2..=25).contains(&knocks),
+                "{} knocked {knocks} times",
+                agent.host()
+            );
+        }
+        let knocks: u64 = agents.iter().map(|agent| agent.dialled()).sum();
+        assert!(knocks < 12 * HOSTS as u64, "{knocks} knocks in two minutes");
+        world.start(AGGREGATOR);
+        world.until("all are back", BACK_WITHIN, |picture| {
+            connected(picture) == HOSTS
+        });
+        let until = world.now_us();
+        world.pass(Duration::from_secs(3));
+        let journal = world.journal();
+        journal.check_no_hole();
+        for script in &scripts {
+            journal.check_once(script);
+            assert_eq!(journal.missing(script, until), Vec::<usize>::new());
+        }
     });
 }

@@ -18,6 +18,7 @@ mod half;
 mod herd;
 mod journal;
 mod network;
+mod operator;
 mod probe;
 mod protocol;
 mod raw;

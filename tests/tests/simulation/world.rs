@@ -6,18 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use blackstart_aggregator::{Config, Surroundings, WallClock, serve};
-use blackstart_proto::transport::{Timeouts, connect_with};
-use blackstart_proto::v1::operator_service_client::OperatorServiceClient;
-use blackstart_proto::v1::{
-    AgentState, ComponentState, Condition, StatusRequest, StatusResponse, WatchStatusRequest,
-};
+use blackstart_proto::v1::StatusResponse;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use turmoil::{Builder, Sim};
 
 use crate::agent::{Agent, Plan};
 use crate::journal::Journal;
-use crate::network::{Dialer, Port};
+use crate::network::Port;
+use crate::operator::{Seen, watch};
+
+pub(crate) use crate::operator::{agent, condition, is_connected};
 
 /// The aggregator's host.
 pub(crate) const AGGREGATOR: &str = "aggregator";
@@ -27,9 +26,6 @@ const OPERATOR: &str = "operator";
 
 /// When a simulation begins, seconds since the Unix epoch.
 const BEGIN_S: u64 = 1_700_000_000;
-
-/// How long the operator waits before it asks again an aggregator that did not answer.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How many seeds each scenario runs with, unless the environment asks for more.
 const SEEDS: u64 = 3;
@@ -62,23 +58,21 @@ fn micros(time: Duration) -> i64 {
 /// Runs a scenario once for each seed; the seed of the one that fails stands last in the output. `BLACKSTART_SEEDS=40..=60`
 /// runs it with those.
 pub(crate) fn for_seeds(scenario: impl Fn(u64)) {
+    for_so_many_seeds(SEEDS, scenario);
+}
+
+/// The same for a scenario that takes its time, with fewer seeds unless the environment asks for more.
+pub(crate) fn for_so_many_seeds(count: u64, scenario: impl Fn(u64)) {
     let asked = std::env::var("BLACKSTART_SEEDS").ok();
     let asked = asked.map(|asked| {
         let (first, last) = asked.split_once("..=").expect("FIRST..=LAST");
         (first.parse().unwrap(), last.parse().unwrap())
     });
-    let (first, last) = asked.unwrap_or((1, SEEDS));
+    let (first, last) = asked.unwrap_or((1, count));
     for seed in first..=last {
         eprintln!("seed {seed}");
         scenario(seed);
     }
-}
-
-/// What the operator saw last, and how often it saw something.
-#[derive(Debug, Default)]
-struct Seen {
-    picture: StatusResponse,
-    looks: u64,
 }
 
 /// The world.
@@ -360,56 +354,4 @@ fn folder() -> TempDir {
         .tempdir_in(memory)
         .or_else(|_| builder.tempdir())
         .unwrap()
-}
-
-/// Looks at the picture, whatever happens to the aggregator: whenever it changes, or with a pause between two looks.
-async fn watch(seen: Arc<Mutex<Seen>>, pause: Option<Duration>) -> turmoil::Result {
-    let address = AGGREGATOR.parse()?;
-    let note = |picture| {
-        let mut seen = seen.lock().unwrap();
-        seen.picture = picture;
-        seen.looks += 1;
-    };
-    loop {
-        let connected = connect_with(Dialer::default(), &address, None, Timeouts::default()).await;
-        if let Ok(channel) = connected {
-            let mut client =
-                OperatorServiceClient::new(channel).max_decoding_message_size(64 << 20);
-            if let Some(pause) = pause {
-                while let Ok(answer) = client.status(StatusRequest::default()).await {
-                    note(answer.into_inner());
-                    tokio::time::sleep(pause).await;
-                }
-            } else if let Ok(pictures) = client.watch_status(WatchStatusRequest::default()).await {
-                let mut pictures = pictures.into_inner();
-                while let Ok(Some(answer)) = pictures.message().await {
-                    note(answer.status.unwrap());
-                }
-            }
-        }
-        tokio::time::sleep(ASK_AGAIN).await;
-    }
-}
-
-/// The condition of a component in a picture.
-pub(crate) fn condition(picture: &StatusResponse, id: &str) -> Option<Condition> {
-    component(picture, id).map(ComponentState::condition)
-}
-
-/// A component in a picture.
-pub(crate) fn component<'a>(picture: &'a StatusResponse, id: &str) -> Option<&'a ComponentState> {
-    picture
-        .components
-        .iter()
-        .find(|component| component.id == id)
-}
-
-/// An agent in a picture.
-pub(crate) fn agent<'a>(picture: &'a StatusResponse, host: &str) -> Option<&'a AgentState> {
-    picture.agents.iter().find(|agent| agent.host == host)
-}
-
-/// Whether an agent's stream is open.
-pub(crate) fn is_connected(picture: &StatusResponse, host: &str) -> bool {
-    agent(picture, host).is_some_and(|agent| agent.connected)
 }
