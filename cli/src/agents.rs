@@ -3,7 +3,7 @@
 use blackstart_proto::v1::StatusRequest;
 use serde_json::json;
 
-use crate::clock::when;
+use crate::clock::moment;
 use crate::exit::Exit;
 use crate::output::{size, write};
 use crate::table::Table;
@@ -44,7 +44,7 @@ pub(crate) async fn run(connection: &Connection, format: Format) -> Exit {
         table.row([
             agent.host.clone(),
             if agent.connected { "open" } else { "gone" }.to_owned(),
-            when(agent.since_us, status.at_us),
+            moment(agent.since_us, status.at_us),
             agent.version.clone(),
             notes.join("; "),
         ]);

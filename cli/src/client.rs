@@ -13,6 +13,7 @@ use tonic::{Code, Response, Status};
 
 use crate::Connection;
 use crate::exit::Exit;
+use crate::text::clean;
 
 /// The picture of a large fleet is larger than what agents may send.
 const PICTURE_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -44,7 +45,13 @@ impl ClientError {
 
     /// Shows the error with what to try, and ends the command.
     pub(crate) fn show(&self) -> Exit {
-        eprintln!("blackstart: {self}");
+        // What an aggregator says may quote what others say.
+        let text: String = self
+            .to_string()
+            .chars()
+            .map(|c| if c == '\n' { c } else { clean(c) })
+            .collect();
+        eprintln!("blackstart: {text}");
         if matches!(self, Self::Unreachable(_)) {
             eprintln!("  without it: `blackstart check` asks this host's probes directly");
         }

@@ -72,5 +72,15 @@ pub(crate) fn agent(state: &AgentState) -> Value {
 
 /// An object as a line.
 pub(crate) fn line(value: &Value) -> String {
-    format!("{value}\n")
+    let mut text = String::new();
+    for c in value.to_string().chars() {
+        // JSON lets the controls above U+001F stand as they are (RFC 8259, 7); a terminal takes some of them as escapes.
+        if c.is_control() {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text.push('\n');
+    text
 }

@@ -12,6 +12,7 @@ mod output;
 mod ready;
 mod status;
 mod table;
+mod text;
 mod topology;
 mod up;
 mod why;

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
-use crate::output::{paint, write_and};
+use crate::output::{size, write_and};
+use crate::text::wrap;
 use crate::{Connection, Format, client, json};
 
 /// How often a waiting command asks again. The answer comes from memory and costs the aggregator microseconds.
@@ -151,31 +152,34 @@ fn finish(answer: &ReadyResponse, format: Format) -> Exit {
                 "condition": json::condition(component.condition).as_str(), "reason": component.reason,
             })).collect::<Vec<_>>(),
         })),
-        _ if answer.ready => format!(
-            "{}: ready\n",
-            names(&answer.components.iter().collect::<Vec<_>>())
-        ),
+        _ if answer.ready => {
+            let ready = answer
+                .components
+                .iter()
+                .map(|component| said(&component.component, "ready"));
+            ready.collect()
+        }
         _ => not_ready
             .iter()
-            .map(|component| match component.known {
-                true => {
-                    let condition = paint(json::condition(component.condition).as_str());
-                    format!(
-                        "{}: not ready: {condition}: {}\n",
-                        component.component, component.reason
-                    )
-                }
-                false => format!("{}: {}\n", component.component, component.reason),
+            .map(|component| {
+                let words = match component.known {
+                    true => {
+                        let condition = json::condition(component.condition).as_str();
+                        format!("not ready: {condition}: {}", component.reason)
+                    }
+                    false => component.reason.clone(),
+                };
+                said(&component.component, &words)
             })
             .collect(),
     };
     write_and(&text, exit)
 }
 
-fn names(components: &[&ComponentReadiness]) -> String {
-    components
-        .iter()
-        .map(|component| component.component.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+/// A component and what is said of it, going on below itself.
+fn said(component: &str, words: &str) -> String {
+    const INDENT: usize = 2;
+    let width = size().0;
+    let lines = wrap(&format!("{component}: {words}"), width - INDENT);
+    lines.join(&format!("\n{}", " ".repeat(INDENT))) + "\n"
 }

@@ -5,7 +5,8 @@ use blackstart_proto::v1::{ComponentState, StatusRequest, StatusResponse, WatchS
 use crate::clock::{moment, when};
 use crate::exit::Exit;
 use crate::output::{paint, size, urgency, write, write_and};
-use crate::table::{Table, cut, wrap};
+use crate::table::Table;
+use crate::text::{columns, cut, wrap};
 use crate::{Connection, Format, client, json};
 
 #[derive(Debug, clap::Args)]
@@ -62,11 +63,17 @@ pub(crate) async fn run(connection: &Connection, arguments: &Arguments, format: 
     }
 }
 
-/// Whether nothing needs a person: what is unknown does, too.
+/// Whether nothing needs a person. A component that nobody observes does not; an agent that has fallen silent, and an
+/// incident that is not over, do.
 fn all_well(status: &StatusResponse) -> bool {
     let counts = status.conditions.unwrap_or_default();
     let bad = counts.degraded + counts.starting + counts.blocked + counts.down + counts.unreachable;
     bad == 0
+        && status.agents.iter().all(|agent| agent.connected)
+        && status
+            .incident
+            .as_ref()
+            .is_none_or(|incident| incident.state == "resolved")
         && status
             .aggregator
             .as_ref()
@@ -122,6 +129,9 @@ pub(crate) fn text(status: &StatusResponse, problems: bool, width: usize, rows: 
     text
 }
 
+/// The most components of an incident that are named; `--format json` names all of them.
+const NAMED_MAX: usize = 10;
+
 fn headline(status: &StatusResponse, width: usize) -> String {
     let mut text = String::new();
     if let Some(incident) = &status.incident {
@@ -132,8 +142,14 @@ fn headline(status: &StatusResponse, width: usize) -> String {
         ));
         text.push('\n');
         if incident.state != "resolved" {
+            let named = incident.failed.len().min(NAMED_MAX);
+            let more = match incident.failed.len() - named {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let failed = incident.failed[..named].join(", ");
             for line in wrap(
-                &format!("broken on their own: {}", incident.failed.join(", ")),
+                &format!("broken on their own: {failed}{more}"),
                 width.saturating_sub(2),
             ) {
                 text.push_str(&format!("  {line}\n"));
@@ -141,7 +157,7 @@ fn headline(status: &StatusResponse, width: usize) -> String {
         }
     }
     let counts = status.conditions.unwrap_or_default();
-    let shown: Vec<String> = [
+    let shown = [
         (counts.down, "down"),
         (counts.unreachable, "unreachable"),
         (counts.blocked, "blocked"),
@@ -151,10 +167,19 @@ fn headline(status: &StatusResponse, width: usize) -> String {
         (counts.up, "up"),
     ]
     .into_iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, word)| format!("{count} {}", paint(word)))
-    .collect();
-    text.push_str(&format!("{}\n", shown.join(" · ")));
+    .filter(|(count, _)| *count > 0);
+    let mut used = 0;
+    for (count, word) in shown {
+        let room = columns(&format!(" · {count} {word}"));
+        if used > 0 && used + room > width {
+            text.push('\n');
+            used = 0;
+        }
+        text.push_str(if used > 0 { " · " } else { "" });
+        text.push_str(&format!("{count} {}", paint(word)));
+        used += room;
+    }
+    text.push('\n');
     let silent: Vec<&str> = status
         .agents
         .iter()
@@ -242,10 +267,7 @@ mod tests {
             .filter_map(|line| line.split_whitespace().nth(1))
             .collect();
         assert_eq!(order, ["c", "b", "a"], "{text}");
-        assert!(
-            text.lines().all(|line| line.chars().count() <= 80),
-            "{text}"
-        );
+        assert!(text.lines().all(|line| columns(line) <= 80), "{text}");
         assert!(!all_well(&status));
     }
 }

@@ -1,9 +1,19 @@
 //! Tables that fit on a terminal: every line within the width, the last column going on below itself.
 
 use crate::output::paint;
+use crate::text::{clean, columns, cut, wrap};
 
 /// The widest that a column other than the last may be.
 const COLUMN_MAX: usize = 32;
+
+/// What a column is never narrower than for the sake of the last one.
+const COLUMN_MIN: usize = 8;
+
+/// What the last column gets, if it needs it: words must fit in it.
+const LAST_COLUMN_MIN: usize = 24;
+
+/// Spaces between two columns.
+const GAP: usize = 2;
 
 /// The most lines that the last column of a row takes.
 const LINES_MAX: usize = 3;
@@ -27,29 +37,35 @@ impl Table {
 
     /// Adds a row with as many cells as there are headings.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        let clean = |cell: String| cell.chars().map(clean).collect();
+        self.rows.push(cells.into_iter().map(clean).collect());
     }
 
     /// The table as text, each line at most `width` columns wide.
     pub(crate) fn render(&self, width: usize) -> String {
-        let columns = self.rows.first().map_or(0, Vec::len);
+        let count = self.rows.first().map_or(0, Vec::len);
         let widest = |column: usize| {
             self.rows
                 .iter()
                 .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
+                .map(|cell| columns(cell))
                 .max()
                 .unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..columns)
+        let last = count.saturating_sub(1);
+        let mut widths: Vec<usize> = (0..last)
             .map(|column| widest(column).min(COLUMN_MAX))
             .collect();
+        fit(
+            &mut widths,
+            width.saturating_sub(widest(last).min(LAST_COLUMN_MIN)),
+        );
         let mut text = String::new();
         for row in &self.rows {
             let mut used = 0;
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
-                if column + 1 == columns {
+                if column == last {
                     if used >= width {
                         break;
                     }
@@ -63,7 +79,7 @@ impl Table {
                 }
                 let room = widths[column].min(width.saturating_sub(used));
                 let cell = cut(cell, room);
-                let pad = room.saturating_sub(cell.chars().count());
+                let pad = room.saturating_sub(columns(&cell));
                 used += room;
                 line.push_str(&if self.painted == Some(column) {
                     paint(&cell)
@@ -71,9 +87,9 @@ impl Table {
                     cell
                 });
                 line.extend(std::iter::repeat_n(' ', pad));
-                if used + 2 < width {
-                    line.push_str("  ");
-                    used += 2;
+                if used + GAP < width {
+                    line.extend(std::iter::repeat_n(' ', GAP));
+                    used += GAP;
                 }
             }
             text.push_str(line.trim_end());
@@ -83,42 +99,20 @@ impl Table {
     }
 }
 
-/// At most `room` characters, with … where some are missing; control characters become spaces.
-pub(crate) fn cut(text: &str, room: usize) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    if text.chars().count() <= room {
-        return text.chars().map(clean).collect();
-    }
-    text.chars()
-        .map(clean)
-        .take(room.saturating_sub(1))
-        .chain((room > 0).then_some('…'))
-        .collect()
-}
-
-/// Breaks a text at spaces into lines of at most `room` characters; what is longer than a line is cut.
-pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split_whitespace() {
-        let word = cut(word, room);
-        if let Some(last) = lines.last_mut() {
-            if last.is_empty() {
-                last.push_str(&word);
-                continue;
-            }
-            if last.chars().count() + 1 + word.chars().count() <= room {
-                last.push(' ');
-                last.push_str(&word);
-                continue;
-            }
+/// Makes the widest columns narrower until all of them, with a gap behind each, fit into `room`.
+fn fit(widths: &mut [usize], room: usize) {
+    while widths.iter().map(|width| width + GAP).sum::<usize>() > room {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > COLUMN_MIN => *widest -= 1,
+            _ => return,
         }
-        lines.push(word);
     }
-    lines
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -128,7 +122,7 @@ mod tests {
         table.row(["b".to_owned(), "unreachable".to_owned(), "é".repeat(200)]);
         for width in [20, 40, 80, 200] {
             for line in table.render(width).lines() {
-                assert!(line.chars().count() <= width, "{width}: {line}");
+                assert!(columns(line) <= width, "{width}: {line}");
             }
         }
     }
@@ -141,8 +135,44 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_wrap_at_spaces() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("incomprehensibility", 5), ["inco…"]);
+    fn wide_characters_take_two_columns() {
+        let mut table = Table::new(&["ID", "IS"], None);
+        table.row(["データ".to_owned(), "up".to_owned()]);
+        assert_eq!(table.render(80), "ID      IS\nデータ  up\n");
+    }
+
+    #[test]
+    fn the_last_column_gets_room_where_it_needs_it() {
+        let mut table = Table::new(&["HOST", "SINCE", "NOTES"], None);
+        let cells = [
+            "h".repeat(40),
+            "s".repeat(31),
+            "4711 results dropped from a full spool".to_owned(),
+        ];
+        table.row(cells.clone());
+        let text = table.render(60);
+        assert!(text.contains("4711 results dropped"), "{text}");
+        let mut table = Table::new(&["HOST", "SINCE", "NOTES"], None);
+        table.row([cells[0].clone(), cells[1].clone(), String::new()]);
+        assert!(
+            table.render(72).contains(&"s".repeat(31)),
+            "nothing is cut for nothing"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_of_any_table_is_wider_than_the_terminal(
+            rows in proptest::collection::vec(("\\PC{0,50}", "\\PC{0,50}", "[a-zé ]{0,200}|\\PC{0,80}"), 1..5),
+            width in 20_usize..120,
+        ) {
+            let mut table = Table::new(&["COMPONENT", "CONDITION", "WHY"], None);
+            for (a, b, c) in rows {
+                table.row([a, b, c]);
+            }
+            for line in table.render(width).lines() {
+                prop_assert!(columns(line) <= width, "{width}: {line:?}");
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::clock::{ago, now_us, rfc3339, when};
 use crate::exit::Exit;
 use crate::output::{paint, size, write};
-use crate::table::{cut, wrap};
+use crate::text::{cut, wrap};
 use crate::{Connection, Format, client, json};
 
 pub(crate) async fn run(connection: &Connection, component: &str, format: Format) -> Exit {

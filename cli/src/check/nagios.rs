@@ -4,6 +4,7 @@ use blackstart_agent::check::Checked;
 use blackstart_agent::observation::Status;
 
 use super::worst;
+use crate::text::clean;
 
 /// `STATUS: text | performance data`, then a line for each check that is not ok.
 pub(super) fn plugin_output(answers: &[Checked]) -> String {
@@ -45,9 +46,12 @@ fn said(answer: &Checked) -> String {
     )
 }
 
-/// A bar would begin the performance data.
+/// A bar would begin the performance data, a line break another check.
 fn plain(text: &str) -> String {
-    text.replace('|', "/")
+    text.chars()
+        .map(clean)
+        .collect::<String>()
+        .replace('|', "/")
 }
 
 fn performance(answer: &Checked) -> Vec<String> {
@@ -59,9 +63,8 @@ fn performance(answer: &Checked) -> Vec<String> {
         .filter(|(_, value)| value.is_finite())
         .map(|(name, value)| {
             let (name, value, unit) = in_plugin_units(name, *value);
-            let label = format!("{}/{}/{name}", observation.component, observation.check)
-                .replace('\'', "''")
-                .replace(['=', '|'], "_");
+            let label = format!("{}/{}/{name}", observation.component, observation.check);
+            let label = plain(&label).replace('\'', "''").replace('=', "_");
             format!("'{label}'={value}{unit}")
         })
         .collect()

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::clock::moment;
 use crate::exit::Exit;
 use crate::output::{self, is_terminal, paint, size, write};
-use crate::table::cut;
+use crate::text::{columns, cut};
 use crate::{Format, client, json, status};
 
 /// The longest line where there is no terminal: a log of an operator is read on one, later.
@@ -101,7 +101,7 @@ fn changes(status: &StatusResponse, last: &mut BTreeMap<String, Condition>) -> S
         let from = before.map_or(String::new(), |before| format!("{} → ", before.as_str()));
         let at = moment(component.since_us, status.at_us);
         let line = cut(&format!("{at} {}: {from}", component.id), LINE - 20);
-        let room = LINE.saturating_sub(line.chars().count() + condition.as_str().len() + 1);
+        let room = LINE.saturating_sub(columns(&line) + condition.as_str().len() + 1);
         let reason = cut(&component.reason, room);
         text.push_str(&format!("{line}{} {reason}\n", paint(condition.as_str())));
     }
