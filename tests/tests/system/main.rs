@@ -4,10 +4,12 @@
 
 mod bad_input;
 mod bad_peers;
+mod cli;
 mod dns;
 mod edges;
 mod etcd;
 mod examples;
+mod full_spool;
 mod kill;
 mod local;
 mod operator;

@@ -84,6 +84,11 @@ impl Platform {
     pub(crate) fn restart_aggregator(&mut self) {
         let ended = self.aggregating.terminate(START);
         assert_eq!(ended.code(), Some(0), "{}", self.aggregating.log());
+        self.start_aggregator();
+    }
+
+    /// Starts an aggregator that was ended.
+    pub(crate) fn start_aggregator(&mut self) {
         self.aggregating = spawn_aggregator(&self.home, &self.port);
     }
 
