@@ -4,6 +4,7 @@
 
 mod changes;
 mod condition;
+mod crowd;
 mod evidence;
 mod explain;
 mod hear;

@@ -10,6 +10,7 @@
 )]
 
 mod bytes;
+mod crowd;
 mod large;
 mod load;
 mod memory;
@@ -26,11 +27,12 @@ pub(crate) const ROUNDS: usize = 5;
 /// A group of figures.
 type Group = (&'static str, fn());
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     ("load", load::run),
     ("tree", tree::run),
     ("observe", observe::run),
     ("memory", memory::run),
+    ("crowd", crowd::run),
     ("large", large::run),
 ];
 

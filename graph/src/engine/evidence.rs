@@ -37,6 +37,14 @@ pub struct Sample<'a> {
     pub values: &'a [f64],
 }
 
+/// One answer that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Vote {
+    /// From inside the component's host.
+    pub(super) inside: bool,
+    pub(super) status: Status,
+}
+
 /// The newest answer of one (component, check, vantage).
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
@@ -91,6 +99,12 @@ impl Slot {
 
     pub(super) fn counts(&self) -> bool {
         self.fresh && self.status != Status::Unknown
+    }
+
+    /// What it has to say, if it counts.
+    pub(super) fn vote(&self) -> Option<Vote> {
+        let Self { inside, status, .. } = *self;
+        self.counts().then_some(Vote { inside, status })
     }
 
     pub(super) fn progress(&self) -> Option<f32> {

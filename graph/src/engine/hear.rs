@@ -177,10 +177,10 @@ impl Engine {
         let host = self.host(agent)?;
         self.agent(host).stream = Stream::Lost;
         let mut touched = vec![host];
-        for slot in &self.model.node(host).seen_from_here {
-            let slot = &mut self.slots[slot.index()];
-            if std::mem::replace(&mut slot.fresh, false) {
-                touched.push(slot.component);
+        for at in 0..self.model.node(host).seen_from_here.len() {
+            let id = self.model.node(host).seen_from_here[at];
+            if self.change_slot(id, |slot| std::mem::replace(&mut slot.fresh, false)) {
+                touched.push(self.slots[id.index()].component);
             }
         }
         self.left(touched, host, changes);

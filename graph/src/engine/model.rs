@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::crowd::Crowd;
 use super::evidence::SlotId;
 use crate::{
     Component, ComponentIx, Condition, Relation, Requirement, Status, Timestamp, Topology,
@@ -84,6 +85,8 @@ pub(super) struct Node {
     pub(super) dependents: Vec<ComponentIx>,
     /// Slots about this component, by check and vantage.
     pub(super) slots: Vec<SlotId>,
+    /// What they say, counted, where there are very many.
+    pub(super) crowd: Option<Box<Crowd>>,
     /// Slots whose vantage is this component.
     pub(super) seen_from_here: Vec<SlotId>,
     pub(super) agent: Option<Box<Agent>>,
@@ -126,6 +129,7 @@ impl Node {
             content: Vec::new(),
             dependents: Vec::new(),
             slots: Vec::new(),
+            crowd: None,
             seen_from_here: Vec::new(),
             agent: None,
             since: at,

@@ -174,23 +174,24 @@ pub(super) enum NeedIs {
     NotKnown,
 }
 
-/// The need as a whole, before any look through its members.
+/// The need as a whole, before any look through its members. Looks no further than it takes to know.
 pub(super) fn state(model: &Model, edge: Edge<'_>) -> NeedIs {
+    let enough = edge.at_least as usize;
+    let spare = edge.of.len() - enough.min(edge.of.len());
     let (mut there, mut lost) = (0_usize, 0_usize);
     for (member, path) in edge.members() {
         let node = model.node(member);
         if node.lost || model.path_is_lost(path) {
             lost += 1;
+            if lost > spare {
+                return NeedIs::Lost;
+            }
         } else if node.there {
             there += 1;
+            if there >= enough {
+                return NeedIs::There;
+            }
         }
     }
-    let enough = edge.at_least as usize;
-    if there >= enough {
-        NeedIs::There
-    } else if edge.of.len() - lost < enough {
-        NeedIs::Lost
-    } else {
-        NeedIs::NotKnown
-    }
+    NeedIs::NotKnown
 }

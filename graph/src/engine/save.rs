@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{Agent, Stream, Verdict, index};
 use super::tracker::Tracker;
-use super::{Engine, Slot, SlotId, model};
+use super::{Engine, Slot, model};
 use crate::{
     Component, ComponentIx, Condition, Kind, Need, Provenance, Relation, Requirement, Status,
     Timestamp, Topology,
@@ -355,7 +355,6 @@ impl Engine {
         let Err(at) = self.place_of(component, &saved.check, vantage) else {
             return;
         };
-        let id = SlotId(index(self.slots.len()).0);
         let values: Vec<f64> = saved
             .values
             .into_iter()
@@ -376,10 +375,7 @@ impl Engine {
             slot.queued = expires;
         }
         slot.set_progress(saved.progress);
-        self.slots.push(slot);
-        self.model.node_mut(component).slots.insert(at, id);
-        self.model.node_mut(vantage).seen_from_here.push(id);
-        self.look_again(id);
+        let id = self.add_slot(at, slot);
         if saved.fresh {
             self.expiries.push(Reverse((expires, id)));
         }

@@ -17,7 +17,10 @@ impl Engine {
 
     pub(super) fn evidence(&self, ix: ComponentIx) -> Option<Status> {
         let node = self.model.node(ix);
-        let seen = together(node.slots.iter().map(|slot| &self.slots[slot.index()]));
+        let seen = match &node.crowd {
+            Some(crowd) => crowd.together(),
+            None => together(node.slots.iter().map(|slot| &self.slots[slot.index()])),
+        };
         if node.has_open_stream() {
             // Somebody inside is alive.
             return seen.max(Some(Status::Ok));

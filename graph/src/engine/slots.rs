@@ -5,7 +5,9 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use super::crowd::{CROWD_MIN, Crowd};
 use super::evidence::{Sample, Slot, SlotId, millis};
+use super::model::index;
 use super::{ApplyError, Changes, Engine};
 use crate::{ComponentIx, Timestamp};
 
@@ -37,15 +39,45 @@ impl Engine {
         if self.slots.len() >= SLOTS_MAX {
             return Err(full());
         }
-        let id = SlotId(u32::try_from(self.slots.len()).map_err(|_| full())?);
+        u32::try_from(self.slots.len()).map_err(|_| full())?;
         let check = self.shared.check(check);
         let no_names = self.shared.value_names::<&str>(&[]);
-        self.slots
-            .push(Slot::new(component, vantage, check, no_names));
-        self.model.node_mut(component).slots.insert(at, id);
+        Ok(self.add_slot(at, Slot::new(component, vantage, check, no_names)))
+    }
+
+    /// Puts a slot at its place among those of its component.
+    pub(super) fn add_slot(&mut self, at: usize, slot: Slot) -> SlotId {
+        let id = SlotId(index(self.slots.len()).0);
+        let (component, vantage) = (slot.component, slot.vantage);
+        let node = self.model.node_mut(component);
+        node.slots.insert(at, id);
+        if let Some(crowd) = &mut node.crowd {
+            crowd.change(&slot.check, None, slot.vote());
+        }
+        self.slots.push(slot);
         self.model.node_mut(vantage).seen_from_here.push(id);
         self.look_again(id);
-        Ok(id)
+        let node = self.model.node(component);
+        if node.crowd.is_none() && node.slots.len() >= CROWD_MIN {
+            let slots = node.slots.iter().map(|slot| &self.slots[slot.index()]);
+            let crowd = Crowd::of(slots);
+            self.model.node_mut(component).crowd = Some(Box::new(crowd));
+        }
+        id
+    }
+
+    /// Changes a slot, and what is counted of it.
+    pub(super) fn change_slot<T>(&mut self, id: SlotId, change: impl FnOnce(&mut Slot) -> T) -> T {
+        let slot = &mut self.slots[id.index()];
+        let before = slot.vote();
+        let done = change(slot);
+        let now = slot.vote();
+        if before != now
+            && let Some(crowd) = &mut self.model.node_mut(slot.component).crowd
+        {
+            crowd.change(&slot.check, before, now);
+        }
+        done
     }
 
     /// Where the slot is among those of its component, or where it belongs.
@@ -71,9 +103,10 @@ impl Engine {
         self.model.depend_on_path(component, path);
         let inside =
             self.model.is_inside(component, vantage) || self.model.is_inside(vantage, component);
-        let slot = &mut self.slots[id.index()];
-        slot.path = path;
-        slot.inside = inside;
+        self.change_slot(id, |slot| {
+            slot.path = path;
+            slot.inside = inside;
+        });
     }
 
     /// Says how long the next answers of a slot hold, and what their values are called.
@@ -103,9 +136,10 @@ impl Engine {
     ) {
         self.tell(at, changes);
         let now = self.now;
-        let Some(known) = self.slots.get_mut(slot.index()) else {
+        let Some(known) = self.slots.get(slot.index()) else {
             return;
         };
+        let (component, queued) = (known.component, known.queued);
         let sampled_at = sample.sampled_at.min(now);
         if sampled_at < known.sampled_at {
             return;
@@ -115,23 +149,26 @@ impl Engine {
         let is_first = known.sampled_at == Timestamp::NEVER;
         let says_the_same = known.fresh == fresh && known.status == sample.status;
         let mut looks_the_same = says_the_same && !is_first && known.progress() == sample.progress;
-        if let Some(detail) = sample.detail
-            && *detail != *known.detail
-        {
-            known.detail = detail.into();
-            looks_the_same = false;
-        }
-        known.status = sample.status;
-        known.set_progress(sample.progress);
-        known.sampled_at = sampled_at;
-        known.expires = expires;
-        known.fresh = fresh;
-        known.set_values(sample.values);
-        if fresh && (known.queued == Timestamp::NEVER || expires < known.queued) {
-            known.queued = expires;
+        self.change_slot(slot, |known| {
+            if let Some(detail) = sample.detail
+                && *detail != *known.detail
+            {
+                known.detail = detail.into();
+                looks_the_same = false;
+            }
+            known.status = sample.status;
+            known.set_progress(sample.progress);
+            known.sampled_at = sampled_at;
+            known.expires = expires;
+            known.fresh = fresh;
+            known.set_values(sample.values);
+            if fresh && (queued == Timestamp::NEVER || expires < queued) {
+                known.queued = expires;
+            }
+        });
+        if fresh && (queued == Timestamp::NEVER || expires < queued) {
             self.expiries.push(Reverse((expires, slot)));
         }
-        let component = known.component;
         if !says_the_same || self.model.node(component).held {
             self.evidence_changed(&[component], changes);
             self.settle_incident(changes);
@@ -159,8 +196,9 @@ impl Engine {
                 continue;
             }
             slot.queued = Timestamp::NEVER;
-            if std::mem::replace(&mut slot.fresh, false) {
+            if slot.fresh {
                 stale.push(slot.component);
+                self.change_slot(id, |slot| slot.fresh = false);
             }
         }
         stale.sort_unstable();
