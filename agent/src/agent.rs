@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blackstart_proto::transport::{ClientTls, Dial, TcpDialer, TlsFilesError};
-use blackstart_proto::v1::{Discovery as DiscoveryMessage, Facts as FactsMessage};
 use blackstart_proto::version;
 use rand::RngExt;
 use tokio::sync::{Notify, mpsc, watch};
@@ -26,11 +25,12 @@ use crate::facts::{Facts, note_boot, note_end, note_start, virtualization};
 use crate::host::HostView;
 use crate::local::{self, Local};
 use crate::result::Incarnation;
+use crate::scheduler;
 use crate::spool::{Spool, SpoolError};
 use crate::supervisor::Supervisor;
 use crate::surroundings::{Draw, Surroundings};
 use crate::uplink::{Source, Uplinks};
-use crate::{scheduler, wire};
+use crate::wire::{self, DiscoveryMessage, FactsMessage};
 
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,10 @@ pub(crate) mod local;
 use std::collections::BTreeMap;
 
 use blackstart_proto::v1::{
-    Batch, DiscoveredComponent, Discovery, Facts as FactsMessage, Result as ResultMessage,
-    Status as StatusMessage, TargetDefinition,
+    Batch, DiscoveredComponent, Discovery, Result as ResultMessage, Status as StatusMessage,
+    TargetDefinition,
 };
+pub(crate) use blackstart_proto::v1::{Discovery as DiscoveryMessage, Facts as FactsMessage};
 
 use crate::clock::Reading;
 use crate::config::Configured;

@@ -31,7 +31,7 @@ struct Command {
     short: bool,
 }
 
-/// How much load: the figures in docs are made with [`Scale::full`].
+/// How much load: the figures in docs are made with all of it.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
     divisor: usize,
