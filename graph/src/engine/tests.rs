@@ -512,3 +512,49 @@ fn what_an_agent_told_of_its_host_outlives_a_restart() {
     let labels = again.find("h").unwrap().labels();
     assert_eq!(labels.get("os"), Some(&"debian-12"));
 }
+
+#[test]
+fn a_reboot_puts_what_is_on_the_host_back_in_its_start_phase() {
+    let mut engine = engine(
+        "[component.h]\nkind = \"host\"\n[component.reg]\nkind = \"service\"\n[component.pod]\nkind = \"app\"\nin = \"h\"\nneeds_to_start = [\"reg\"]\n[component.v]\nkind = \"host\"\n",
+    );
+    let connected = |boot_id: &str| EventKind::AgentConnected {
+        agent: "h".into(),
+        boot_id: boot_id.into(),
+        uptime_s: 1.0,
+        clean_shutdown: None,
+    };
+    happen(&mut engine, 0, connected("first"));
+    see(&mut engine, 1, "h", "pod", Status::Ok);
+    see(&mut engine, 2, "v", "reg", Status::Failed);
+    see(&mut engine, 3, "h", "pod", Status::Failed);
+    assert_eq!(condition(&engine, "pod"), Condition::Down);
+    happen(&mut engine, 4, connected("first"));
+    assert_eq!(condition(&engine, "pod"), Condition::Down, "the same boot");
+    happen(&mut engine, 5, connected("second"));
+    assert_eq!(condition(&engine, "pod"), Condition::Blocked);
+}
+
+#[test]
+fn what_is_in_something_that_moved_is_looked_at_from_where_it_is_now() {
+    let mut engine = engine("[component.v]\nkind = \"host\"\n");
+    let found = |id: &str, container: Option<&str>| EventKind::Discovered {
+        agent: "h".into(),
+        components: vec![crate::DiscoveredComponent {
+            id: id.into(),
+            kind: "vm".into(),
+            container: container.map(str::to_owned),
+            uses: Vec::new(),
+            labels: BTreeMap::new(),
+        }],
+    };
+    happen(&mut engine, 1, found("box", None));
+    happen(&mut engine, 1, found("in-the-box", Some("box")));
+    see(&mut engine, 2, "h", "in-the-box", Status::Failed);
+    see(&mut engine, 2, "v", "in-the-box", Status::Ok);
+    let seen = condition(&engine, "in-the-box");
+    assert_eq!(seen, Condition::Up, "both look from outside");
+    happen(&mut engine, 3, found("box", Some("h")));
+    let seen = condition(&engine, "in-the-box");
+    assert_eq!(seen, Condition::Down, "its own host sees it fail");
+}

@@ -184,7 +184,7 @@ fn observed() -> impl Strategy<Value = Happening> {
         .iter()
         .copied()
         .filter(|id| !id.starts_with('g'))
-        .chain(["h0/x", "h2/x", "h2/y", "h2", "elsewhere"])
+        .chain(["h0/x", "h2/x", "h2/y", "h2", "elsewhere", "h0/0", "h0/1"])
         .collect();
     let statuses = vec![
         Status::Ok,
@@ -220,13 +220,15 @@ fn observed() -> impl Strategy<Value = Happening> {
 /// What the streams of agents bring.
 fn from_agents() -> impl Strategy<Value = Happening> {
     let agent = 0..AGENTS.len();
-    let containers = vec!["h0", "h1", "h2", "d1", "c0", "far-host"];
+    // What was found may be in, and use, what else was found.
+    let containers = vec!["h0", "h1", "h2", "d1", "c0", "far-host", "h0/0", "h0/1"];
+    let used = vec!["c1", "other", "h2/x", "h0/0", "h0/2"];
     prop_oneof![
         20 => observed(),
         3 => (agent.clone(), 0..2_u8).prop_map(|(agent, boot)| Happening::Connected { agent, boot }),
         2 => agent.clone().prop_map(Happening::Lost),
         1 => agent.clone().prop_map(Happening::Stopping),
-        2 => (agent.clone(), 0..3_u8, of(select(containers)), of(select(vec!["c1", "other", "h2/x"])))
+        4 => (agent.clone(), 0..3_u8, of(select(containers)), of(select(used)))
             .prop_map(|(agent, id, container, uses)| Happening::Discovered { agent, id, container, uses }),
         1 => (agent, 0..3_u8).prop_map(|(agent, os)| Happening::Facts { agent, os }),
     ]
