@@ -3,6 +3,7 @@
 //! One owner drives it; nothing in it blocks. What an event costs goes by what it changes, not by how much there is.
 
 mod changes;
+mod component;
 mod condition;
 mod crowd;
 mod evidence;
@@ -21,6 +22,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 pub use changes::Changes;
+pub use component::ComponentRef;
 pub use evidence::{Sample, SlotId};
 pub use explain::{EvidenceItem, Explanation, NeedReport, NeedState, Step, TopologyEntry};
 pub use hear::ApplyError;
@@ -45,13 +47,6 @@ impl ConditionCounts {
     pub const fn of(&self, condition: Condition) -> u32 {
         self.counts[condition as usize]
     }
-}
-
-/// One component as the engine sees it now.
-#[derive(Debug, Clone, Copy)]
-pub struct ComponentRef<'a> {
-    engine: &'a Engine,
-    ix: ComponentIx,
 }
 
 /// The engine.

@@ -118,9 +118,11 @@ proptest! {
         for step in &steps[cut..] {
             world.take(step);
             again.take(step);
-            prop_assert_eq!(text(again.engine.save()), text(world.engine.save()), "after {:?}", step);
-            prop_assert_eq!(again.engine.counts(), world.engine.counts());
+            let found = difference(&rows(&again.engine), &rows(&world.engine));
+            prop_assert_eq!(found, Vec::<String>::new(), "after {:?}", step);
         }
+        prop_assert_eq!(text(again.engine.save()), text(world.engine.save()));
+        prop_assert_eq!(again.engine.counts(), world.engine.counts());
     }
 
     /// The streams of several agents are read in some order; it decides nothing.
@@ -168,8 +170,8 @@ proptest! {
             ticked.take(step);
             world.take(step);
             prop_assert_eq!(difference(&rows(&world.engine), &rows(&ticked.engine)), Vec::<String>::new());
-            prop_assert_eq!(text(world.engine.save()), text(ticked.engine.save()));
         }
+        prop_assert_eq!(text(world.engine.save()), text(ticked.engine.save()));
     }
 
     /// Whoever makes anew the rows that changes name has every row right.

@@ -558,3 +558,34 @@ fn what_is_in_something_that_moved_is_looked_at_from_where_it_is_now() {
     let seen = condition(&engine, "in-the-box");
     assert_eq!(seen, Condition::Down, "its own host sees it fail");
 }
+
+#[test]
+fn values_are_those_of_one_observation_of_each_check() {
+    let mut engine = engine(CHAIN);
+    for (second, vantage, value) in [(1, "h", 1.0), (2, "h2", 2.0), (3, "v", 3.0)] {
+        let slot = engine.slot("db", "tcp", vantage).unwrap();
+        engine.define(slot, Duration::from_secs(60), &["rtt_ms".to_owned()]);
+        let sample = Sample {
+            sampled_at: at(second),
+            status: Status::Ok,
+            progress: None,
+            detail: None,
+            values: &[value],
+        };
+        engine.observe(at(second), slot, &sample, &mut Changes::default());
+    }
+    let values = |engine: &Engine| {
+        let component = engine.find("db").unwrap();
+        component
+            .values()
+            .map(|(_, _, value)| value)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        values(&engine),
+        [1.0],
+        "from inside, though others are newer"
+    );
+    happen(&mut engine, 4, EventKind::AgentLost { agent: "h".into() });
+    assert_eq!(values(&engine), [3.0], "then the newest");
+}
