@@ -201,6 +201,7 @@ async fn run_in<D: Dial, F: Fn(bool) -> D>(
         let probes = agent.look();
         agent.give(probes).await;
         agent.remember().await;
+        agent.check_tls().await;
         look_at = Instant::now() + agent.look_interval();
     }
     service.supervisor.stopping();
@@ -222,6 +223,9 @@ async fn run_in<D: Dial, F: Fn(bool) -> D>(
 
 /// How often facts are read again where discovery is off.
 const FACTS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a look at the TLS files may hold up the agent's own task: they are small, or on a disk that hangs.
+const TLS_LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// How long the agent's end waits for a disk.
 const WRITE_MAX: Duration = Duration::from_secs(1);
@@ -332,6 +336,21 @@ impl<D: Dial, F: Fn(bool) -> D> Agent<F> {
             board.set_problem(Subject::Memory, problem);
             is_written
         }));
+    }
+
+    /// Looks at the TLS files, so that a renewal that went wrong shows before the next connection depends on it.
+    async fn check_tls(&self) {
+        let Some(tls) = self.tls.clone() else {
+            return self.board.set_problem(Subject::Tls, None);
+        };
+        let look = tokio::task::spawn_blocking(move || {
+            tls.reload();
+            tls.problems()
+        });
+        if let Ok(Ok(problems)) = tokio::time::timeout(TLS_LOOK_MAX, look).await {
+            let problem = (!problems.is_empty()).then(|| problems.join("; "));
+            self.board.set_problem(Subject::Tls, problem);
+        }
     }
 
     async fn remember_at_the_end(&mut self) {

@@ -19,6 +19,8 @@ pub(crate) enum Subject {
     Socket,
     /// The configuration file.
     Configuration,
+    /// The files of mutual TLS.
+    Tls,
     /// What of the configuration waits for a restart.
     Restart,
     /// What discovery found before.
