@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use blackstart_tests::certificates::CertificateFiles;
 use blackstart_tests::{Certificates, Daemon, Port, TempHome, binary, free_port, wait_until};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::parts::{START, agent};
@@ -266,7 +267,34 @@ fn certificates_replaced_on_disk_count_from_the_next_connection_and_broken_ones_
     );
     assert!(secure.aggregating.is_running());
 
-    // The agent's, too: it comes back after a break with what stands there now.
+    // The agent's, too. A broken one shows long before the next connection depends on it.
+    let good = std::fs::read_to_string(&of_host.certificate_file).expect("it is there");
+    write(&of_host.certificate_file, "not a certificate");
+    web.signal(Signal::HUP);
+    let shown = |condition: &str| {
+        let status = secure.status(&successor);
+        let agent = status["components"]
+            .as_array()?
+            .iter()
+            .find(|c| c["id"] == "web-1/agent")?
+            .clone();
+        (agent["condition"] == condition)
+            .then(|| agent["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    let problem = format!(
+        "new TLS files refused, the old ones stay in force: certificate_file {} holds nothing in PEM form; expected a certificate in PEM \
+         form",
+        of_host.certificate_file.display()
+    );
+    wait_until("the agent to show its broken file", SEEN, || {
+        shown("degraded").is_some_and(|reason| reason.contains(&problem))
+    });
+    write(&of_host.certificate_file, &good);
+    web.signal(Signal::HUP);
+    wait_until("the mended file to be taken", SEEN, || {
+        shown("up").is_some()
+    });
+    // It comes back after a break with what stands there now.
     replace(&of_host, &after.issue("web-1", &["web-1"]));
     secure.restart();
     wait_until(
