@@ -140,6 +140,8 @@ async fn run_in<D: Dial, F: Fn(bool) -> D>(
     let mut agent = Agent {
         memory: memory.unwrap_or_default(),
         looked: Instant::now(),
+        looks: 0,
+        view: HostView::default(),
         writing: None,
         uplinks: Uplinks::new(source, shutdown.clone()),
         dialer,
@@ -227,6 +229,9 @@ const FACTS_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a look at the TLS files may hold up the agent's own task: they are small, or on a disk that hangs.
 const TLS_LOOK_MAX: Duration = Duration::from_secs(1);
 
+/// After so many looks the processes of all listening sockets are looked up anew, changed or not.
+const LOOKS_BEFORE_ALL: u64 = 10;
+
 /// How long the agent's end waits for a disk.
 const WRITE_MAX: Duration = Duration::from_secs(1);
 
@@ -253,6 +258,9 @@ struct Agent<F> {
     uplinks: Uplinks,
     memory: Memory,
     looked: Instant,
+    looks: u64,
+    /// The host as the last look saw it.
+    view: HostView,
     writing: Option<JoinHandle<bool>>,
 }
 
@@ -285,7 +293,13 @@ impl<D: Dial, F: Fn(bool) -> D> Agent<F> {
         self.looked = Instant::now();
         let mut found = Vec::new();
         if self.config.discovery.is_some() {
-            found = discover(&HostView::read(Path::new("/")), &self.config.host);
+            // Now and then from the ground up: a process may have handed its socket to another.
+            if self.looks.is_multiple_of(LOOKS_BEFORE_ALL) {
+                self.view = HostView::default();
+            }
+            self.looks += 1;
+            self.view = HostView::read_again(Path::new("/"), &self.view);
+            found = discover(&self.view, &self.config.host);
             found.retain(|probe| !self.config.ignored.contains(&probe.component));
             self.memory.forget(&self.config.ignored);
             let forget_after = self.config.forget_after;

@@ -7,6 +7,7 @@ mod read;
 
 pub(crate) use read::resolvers;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -17,6 +18,8 @@ pub struct HostView {
     pub root: PathBuf,
     /// TCP sockets that listen, with the process where it may be read.
     pub listening: Vec<Listener>,
+    /// The same sockets by inode, as the kernel listed them.
+    pub(crate) sockets: BTreeMap<u64, SocketAddr>,
     /// Resolvers of `/etc/resolv.conf`, in their order.
     pub resolvers: Vec<IpAddr>,
     /// Resolvers that the stub of systemd-resolved asks in its turn, loopback ones left out.

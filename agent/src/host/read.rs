@@ -20,6 +20,13 @@ impl HostView {
     /// Looks at the host whose file systems are under `root`.
     #[must_use]
     pub fn read(root: &Path) -> Self {
+        Self::read_again(root, &Self::default())
+    }
+
+    /// Looks again. The descriptors of all processes are looked through only if other sockets listen than in the view `before`: a host may have
+    /// hundreds of thousands of them, and an inode is not used again while its socket lives.
+    #[must_use]
+    pub(crate) fn read_again(root: &Path, before: &Self) -> Self {
         let mut inodes = BTreeMap::new();
         for (file, parse) in [
             ("proc/net/tcp", parse_v4 as fn(&str) -> Option<IpAddr>),
@@ -29,13 +36,19 @@ impl HostView {
                 inodes.extend(listening(&text, parse));
             }
         }
-        let mut listening: Vec<Listener> = with_processes(root, inodes);
-        listening.sort_by_key(|listener| (listener.address, listener.pid));
-        listening.dedup();
-        listening.truncate(LISTENERS_MAX);
+        let listening = if inodes == before.sockets && root == before.root {
+            before.listening.clone()
+        } else {
+            let mut listening = with_processes(root, inodes.clone());
+            listening.sort_by_key(|listener| (listener.address, listener.pid));
+            listening.dedup();
+            listening.truncate(LISTENERS_MAX);
+            listening
+        };
         Self {
             root: root.to_path_buf(),
             listening,
+            sockets: inodes,
             resolvers: fs::read_to_string(root.join("etc/resolv.conf"))
                 .map(|text| resolvers(&text))
                 .unwrap_or_default(),
@@ -192,6 +205,31 @@ mod tests {
             .find(|found| found.address == address)
             .unwrap();
         assert_eq!(found.pid, Some(std::process::id()));
+    }
+
+    #[test]
+    fn a_second_look_at_the_same_sockets_asks_no_process() {
+        let _one = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut before = HostView::read(Path::new("/"));
+        let marked = "looked up before".to_owned();
+        for listener in &mut before.listening {
+            listener.process = Some(marked.clone());
+        }
+        // Other tests open and close ports meanwhile, which is a reason to look.
+        let again = HostView::read_again(Path::new("/"), &before);
+        let is_kept = again
+            .listening
+            .iter()
+            .all(|listener| listener.process.as_ref() == Some(&marked));
+        assert_eq!(is_kept, again.sockets == before.sockets);
+        let two = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = two.local_addr().unwrap();
+        let again = HostView::read_again(Path::new("/"), &before);
+        let found = again
+            .listening
+            .iter()
+            .find(|found| found.address == address);
+        assert_eq!(found.unwrap().pid, Some(std::process::id()));
     }
 
     #[test]

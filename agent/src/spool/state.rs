@@ -60,6 +60,8 @@ pub(super) struct State {
     /// [`super::FLUSH_AFTER`], except in tests.
     pub(super) flush_after: Duration,
     pub(super) flush_now: bool,
+    /// The writer sleeps until a time, and need not be woken for what can wait.
+    pub(super) writer_is_timed: bool,
     pub(super) stopping: bool,
 }
 

@@ -214,6 +214,25 @@ fn memory_lets_go_of_what_everybody_has_and_the_last_results_stay_at_hand() {
     assert_eq!(sampled, [98, 99]);
 }
 
+#[test]
+fn what_can_wait_is_written_in_its_time_whoever_moved_a_cursor_before() {
+    let folder = TempDir::new().unwrap();
+    let soon = Duration::from_millis(1);
+    let spool = Spool::open_with(folder.path(), LIMITS, incarnation(1), soon).unwrap();
+    spool.keep_cursors(&["a".to_owned()]);
+    assert_eq!(spool.cursor("a", "x"), 0);
+    for n in 1..50 {
+        // A moved cursor is something to write, and wakes nobody by itself.
+        spool.acknowledge("a", n - 1);
+        spool.push(result(1), n, 1_000, false);
+        let until = Instant::now() + Duration::from_secs(20);
+        while lock(&spool.shared.state).written < n {
+            assert!(Instant::now() < until, "result {n} is not written");
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// Writes what is new, and waits until it is written.
 fn flush(spool: &Spool) {
     let until = Instant::now() + Duration::from_secs(20);

@@ -91,11 +91,13 @@ pub(super) fn run(shared: &Shared) {
                 continue;
             }
             Step::Wait(left) => {
+                state.writer_is_timed = true;
                 state = shared
                     .wake
                     .wait_timeout(state, left)
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
+                state.writer_is_timed = false;
                 continue;
             }
             Step::Write => state = write_once(shared, state),
