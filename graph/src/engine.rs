@@ -18,8 +18,7 @@ mod settle;
 mod slots;
 mod tracker;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use changes::Changes;
 pub use component::ComponentRef;
@@ -57,7 +56,8 @@ pub struct Engine {
     model: Model,
     slots: Vec<Slot>,
     shared: Shared,
-    expiries: BinaryHeap<Reverse<(Timestamp, SlotId)>>,
+    /// When to look at which slot, once for each whose answer holds: at its end or before.
+    expiries: BTreeSet<(Timestamp, SlotId)>,
     /// Until when work is planned on what.
     maintenance: BTreeMap<ComponentIx, Timestamp>,
     /// The next end of one of them.
@@ -67,7 +67,7 @@ pub struct Engine {
     /// What changed where nobody could be told yet.
     untold: Changes,
     /// Components that work and may not have been noted as such.
-    working: Vec<ComponentIx>,
+    working: BTreeSet<ComponentIx>,
     tracker: Tracker,
     counts: [u32; 7],
 }
@@ -88,12 +88,12 @@ impl Engine {
             model: Model::new(declared, at),
             slots: Vec::new(),
             shared: Shared::default(),
-            expiries: BinaryHeap::new(),
+            expiries: BTreeSet::new(),
             maintenance: BTreeMap::new(),
             maintenance_ends: None,
             told: BTreeMap::new(),
             untold: Changes::default(),
-            working: Vec::new(),
+            working: BTreeSet::new(),
             tracker: Tracker::default(),
             counts: [0; 7],
         }
@@ -131,7 +131,7 @@ impl Engine {
     /// The next moment at which time alone may change something. Nothing changes before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let expiry = self.expiries.peek().map(|Reverse((at, _))| *at);
+        let expiry = self.expiries.first().map(|(at, _)| *at);
         [expiry, self.maintenance_ends, self.tracker.deadline()]
             .into_iter()
             .flatten()
@@ -200,10 +200,11 @@ impl Engine {
     /// Brings the engine's time to `at` and does what fell due, each at its own moment.
     fn tell(&mut self, at: Timestamp, changes: &mut Changes) {
         self.tell_untold(changes);
-        if at <= self.now && self.next_deadline().is_none_or(|due| due > self.now) {
+        if at <= self.now {
+            // All that was due by then is done, and nothing becomes due at once.
             return;
         }
-        while let Some(due) = self.next_deadline().filter(|due| *due <= at.max(self.now)) {
+        while let Some(due) = self.next_deadline().filter(|due| *due <= at) {
             self.begin_instant(due);
             self.expire(changes);
             self.end_maintenance(changes);

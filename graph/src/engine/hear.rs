@@ -194,7 +194,7 @@ impl Engine {
             for ix in self.model.inside(host).into_iter().chain([host]) {
                 let node = self.model.node_mut(ix);
                 if std::mem::replace(&mut node.ran, false) && node.condition.is_there() {
-                    self.working.push(ix);
+                    self.working.insert(ix);
                 }
                 touched.push(ix);
             }

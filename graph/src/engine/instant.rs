@@ -82,12 +82,12 @@ impl Engine {
             node.start_lost = node.start_is_lost;
             node.run_lost = node.run_is_lost;
             if node.condition.is_there() && !node.ran {
-                self.working.push(ix);
+                self.working.insert(ix);
             }
         }
         self.instant.before = before;
         if is_stable {
-            for ix in self.working.drain(..) {
+            for ix in std::mem::take(&mut self.working) {
                 let node = self.model.node_mut(ix);
                 node.ran |= node.condition.is_there() && !node.gone;
             }

@@ -3,7 +3,6 @@
 //! JSON with a version: a snapshot can be read by people, and the same engine gives the same bytes. What follows
 //! from evidence (conditions, what is lost) is not trusted but derived again.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -246,7 +245,7 @@ impl Engine {
             engine.model.nodes[at].evidence = engine.evidence(ix);
             let node = &engine.model.nodes[at];
             if node.condition.is_there() && !node.ran && node.mark == model::UNMARKED {
-                engine.working.push(ix);
+                engine.working.insert(ix);
             }
         }
         engine.start();
@@ -377,7 +376,7 @@ impl Engine {
         slot.set_progress(saved.progress);
         let id = self.add_slot(at, slot);
         if saved.fresh {
-            self.expiries.push(Reverse((expires, id)));
+            self.expiries.insert((expires, id));
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! [`Engine::observe`] is the hot path: an answer that says what the last one said costs a few comparisons.
 
-use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::crowd::{CROWD_MIN, Crowd};
@@ -167,7 +166,8 @@ impl Engine {
             }
         });
         if fresh && (queued == Timestamp::NEVER || expires < queued) {
-            self.expiries.push(Reverse((expires, slot)));
+            self.expiries.remove(&(queued, slot));
+            self.expiries.insert((expires, slot));
         }
         if !says_the_same || self.model.node(component).held {
             self.evidence_changed(&[component], changes);
@@ -180,19 +180,15 @@ impl Engine {
     /// Ends what held until now.
     pub(super) fn expire(&mut self, changes: &mut Changes) {
         let mut stale = Vec::new();
-        while let Some(Reverse((at, id))) = self.expiries.peek().copied()
+        while let Some((at, id)) = self.expiries.first().copied()
             && at <= self.now
         {
-            self.expiries.pop();
+            self.expiries.pop_first();
             let slot = &mut self.slots[id.index()];
-            if slot.queued != at {
-                // An answer that ends sooner came after this entry.
-                continue;
-            }
             if slot.fresh && slot.expires > self.now {
-                // It was renewed since: one entry a slot is enough.
+                // It was renewed since.
                 slot.queued = slot.expires;
-                self.expiries.push(Reverse((slot.expires, id)));
+                self.expiries.insert((slot.expires, id));
                 continue;
             }
             slot.queued = Timestamp::NEVER;
