@@ -270,4 +270,40 @@ mod tests {
         assert!(text.lines().all(|line| columns(line) <= 80), "{text}");
         assert!(!all_well(&status));
     }
+
+    #[test]
+    fn a_silent_agent_and_an_open_incident_need_somebody_and_what_nobody_observes_does_not() {
+        use blackstart_proto::v1::{AgentState, Incident};
+        let agent = |connected| StatusResponse {
+            agents: vec![AgentState {
+                connected,
+                ..AgentState::default()
+            }],
+            ..StatusResponse::default()
+        };
+        let incident = |state: &str| StatusResponse {
+            incident: Some(Incident {
+                state: state.to_owned(),
+                ..Incident::default()
+            }),
+            ..StatusResponse::default()
+        };
+        let unknown = StatusResponse {
+            conditions: Some(ConditionCounts {
+                unknown: 7,
+                ..ConditionCounts::default()
+            }),
+            ..StatusResponse::default()
+        };
+        for (status, well) in [
+            (agent(true), true),
+            (agent(false), false),
+            (incident("open"), false),
+            (incident("recovering"), false),
+            (incident("resolved"), true),
+            (unknown, true),
+        ] {
+            assert_eq!(all_well(&status), well, "{status:?}");
+        }
+    }
 }
