@@ -292,10 +292,17 @@ impl Owner {
             } else {
                 Vec::new()
             };
+            let shown = self.view.len();
             for ix in components.into_iter().chain(stale) {
-                if let Some(component) = self.engine.component(ix) {
+                if ix.index() < shown
+                    && let Some(component) = self.engine.component(ix)
+                {
                     self.view.set(ix.index(), row(component, &mut self.names));
                 }
+            }
+            // Those that joined come behind all others.
+            while let Some(component) = self.engine.component(ComponentIx(self.view.next())) {
+                self.view.push(row(component, &mut self.names));
             }
         }
         if incident || topology {

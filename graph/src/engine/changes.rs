@@ -14,7 +14,8 @@ pub struct Changes {
     pub components: Vec<ComponentIx>,
     /// The incident changed.
     pub incident: bool,
-    /// Components were added, or the topology was replaced: every index may mean another component.
+    /// The topology was replaced: every index may mean another component. Those that join without it come behind all
+    /// others, and are named like any that looks different.
     pub topology: bool,
 }
 

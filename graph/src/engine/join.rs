@@ -65,7 +65,6 @@ impl Engine {
         if kind == Kind::Host {
             touched.extend(self.adopt(ix));
         }
-        self.untold.topology = true;
         self.settle_untold(&touched);
         Ok(ix)
     }
