@@ -19,7 +19,7 @@ pub struct HostView {
     /// TCP sockets that listen, with the process where it may be read.
     pub listening: Vec<Listener>,
     /// The same sockets by inode, as the kernel listed them.
-    pub(crate) sockets: BTreeMap<u64, SocketAddr>,
+    pub sockets: BTreeMap<u64, SocketAddr>,
     /// Resolvers of `/etc/resolv.conf`, in their order.
     pub resolvers: Vec<IpAddr>,
     /// Resolvers that the stub of systemd-resolved asks in its turn, loopback ones left out.
