@@ -12,6 +12,7 @@ mod hear;
 mod instant;
 mod join;
 mod model;
+mod node;
 mod propagate;
 mod save;
 mod settle;
@@ -25,13 +26,14 @@ pub use component::ComponentRef;
 pub use evidence::{Sample, SlotId};
 pub use explain::{EvidenceItem, Explanation, NeedReport, NeedState, Step, TopologyEntry};
 pub use hear::ApplyError;
-pub use model::Verdict;
+pub use node::Verdict;
 pub use save::LoadError;
 
 use crate::{ComponentIx, Condition, Incident, Timestamp, Topology};
 use evidence::{Shared, Slot};
 use instant::Instant;
-use model::{Model, Node};
+use model::Model;
+use node::Node;
 use tracker::Tracker;
 
 /// How many components have each condition.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::condition::decide;
-use super::model::Stream;
+use super::node::Stream;
 use super::propagate::{NeedIs, state};
 use super::{Engine, Node, Slot, SlotId};
 use crate::{Component, ComponentIx, Condition, Kind, Provenance, Status, Timestamp};

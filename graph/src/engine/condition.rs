@@ -1,6 +1,6 @@
 //! Which condition a component has: the first row of the table that fits. Pure.
 
-use super::model::Verdict;
+use super::node::Verdict;
 use crate::{Condition, Status};
 
 /// Everything that the decision rests on.

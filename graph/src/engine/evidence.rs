@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::PathId;
+use super::node::PathId;
 use crate::{ComponentIx, Status, Timestamp};
 
 /// The place of a (component, check, vantage); dense, and the same after save and load.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Engine;
 use super::condition::decide;
-use super::model::Edge;
+use super::node::Edge;
 use super::propagate::{NeedIs, state};
 use crate::{ComponentIx, Relation, Status, Timestamp};
 

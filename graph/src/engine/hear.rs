@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::evidence::{Sample, SlotId, TTL_DEFAULT};
-use super::model::{Agent, Stream, index};
+use super::model::index;
+use super::node::{Agent, Stream};
 use super::{Changes, Engine};
 use crate::{ComponentIx, Event, EventKind, Timestamp};
 

@@ -5,7 +5,7 @@
 //! those of now. What outlives them (the phase, what was lost until when, what ran, since when a condition holds) is written
 //! down only when time moves on, from the state that lasted.
 
-use super::model::UNMARKED;
+use super::node::UNMARKED;
 use super::{Engine, Node};
 use crate::{ComponentIx, Condition, Timestamp};
 

@@ -5,7 +5,8 @@
 //! taken back first and then derived anew (delete and rederive, Gupta, Mumick and Subrahmanian, "Maintaining Views
 //! Incrementally", SIGMOD 1993): the cost is that of what changes, not of the graph.
 
-use super::model::{Edge, Model, Node};
+use super::model::Model;
+use super::node::{Edge, Node};
 use crate::{ComponentIx, Kind, Status};
 
 /// The two facts that travel.

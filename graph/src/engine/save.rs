@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Agent, Stream, Verdict, index};
+use super::model::index;
+use super::node::{Agent, Stream, UNMARKED, Verdict};
 use super::tracker::Tracker;
-use super::{Engine, Slot, model};
+use super::{Engine, Slot};
 use crate::{
     Component, ComponentIx, Condition, Kind, Need, Provenance, Relation, Requirement, Status,
     Timestamp, Topology,
@@ -244,7 +245,7 @@ impl Engine {
             let ix = index(at);
             engine.model.nodes[at].evidence = engine.evidence(ix);
             let node = &engine.model.nodes[at];
-            if node.condition.is_there() && !node.ran && node.mark == model::UNMARKED {
+            if node.condition.is_there() && !node.ran && node.mark == UNMARKED {
                 engine.working.insert(ix);
             }
         }

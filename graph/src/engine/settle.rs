@@ -2,7 +2,7 @@
 
 use super::condition::{Facts, decide};
 use super::evidence::together;
-use super::model::{Node, Stream};
+use super::node::{Node, Stream};
 use super::{Changes, Engine, propagate};
 use crate::{ComponentIx, Condition, Kind, Status};
 
