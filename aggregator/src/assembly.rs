@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use blackstart_graph::EventKind;
-use blackstart_proto::limits::SILENCE_MAX;
+use blackstart_proto::limits::{RETURN_MAX, SILENCE_MAX};
 use blackstart_proto::transport::ServerTls;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -167,7 +167,7 @@ pub(crate) fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
         shutdown: shutdown.clone(),
     }));
     let return_grace =
-        config.lost_after + 2 * SILENCE_MAX + shared.admission().time_for(roster.count());
+        config.lost_after + RETURN_MAX + SILENCE_MAX + shared.admission().time_for(roster.count());
     roster.expect_all(started.instant, return_grace, started.wall_us);
 
     let reload = Arc::new(Notify::new());

@@ -41,11 +41,11 @@ const PUBLISH_SIMULATED: Duration = Duration::from_millis(20);
 const DEADLINE_MIN: Duration = Duration::from_millis(1);
 
 /// Commands that come closer together than this are a stream of them.
-const STREAM_GAP: Duration = Duration::from_millis(1);
+const STREAM_GAP: Duration = Duration::from_millis(2);
 
 /// While there is a stream of commands, the thread rests this long between two looks: to wake it
 /// for each would cost more than to do what it says. What is rare is not delayed.
-const STREAM_REST: Duration = Duration::from_micros(300);
+const STREAM_REST: Duration = Duration::from_millis(1);
 
 /// What the engine is told.
 pub(crate) enum EngineCommand {

@@ -178,10 +178,7 @@ impl Journal {
         };
         let blob = group::write(first.at_us, entries);
         let results: i64 = entries.iter().map(|entry| i64::from(entry.results)).sum();
-        self.transaction("cannot write to", async |connection| {
-            if !series.1.is_empty() {
-                insert_series(&mut *connection, series).await?;
-            }
+        let insert = async |connection: &mut SqliteConnection| {
             sqlx::query(
                 "INSERT INTO journal (last_index, first_index, at_us, results, checksum, entries) \
                  VALUES (?, ?, ?, ?, ?, ?)",
@@ -195,6 +192,14 @@ impl Journal {
             .execute(connection)
             .await
             .map(drop)
+        };
+        if series.1.is_empty() {
+            // One statement is a transaction by itself; each more is a journey to SQLite's thread and back.
+            return self.run("cannot write to", insert);
+        }
+        self.transaction("cannot write to", async |connection| {
+            insert_series(&mut *connection, series).await?;
+            insert(connection).await
         })
     }
 

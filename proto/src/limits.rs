@@ -42,5 +42,10 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// with its retransmission does not count as a lost agent.
 pub const SILENCE_MAX: Duration = Duration::from_secs(15);
 
+/// The longest that an agent stays away by itself after a break. Ten thousand agents then knock five hundred times a second at
+/// an aggregator that is gone, which costs nobody anything; and one that is back knows within this time, and a
+/// [`SILENCE_MAX`] for whoever has not noticed yet, who is lost.
+pub const RETURN_MAX: Duration = Duration::from_secs(20);
+
 /// The port an aggregator listens on unless told otherwise.
 pub const AGGREGATOR_PORT: u16 = 7400;

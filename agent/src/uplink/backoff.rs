@@ -4,14 +4,12 @@
 
 use std::time::Duration;
 
+use blackstart_proto::limits::RETURN_MAX;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 /// The longest wait before the first attempt after a break.
 const FIRST: Duration = Duration::from_secs(1);
-
-/// The longest wait there is: an aggregator that is back has its agents within a minute.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// The waits of one uplink.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl Backoff {
     fn ceiling(failures: u32) -> Duration {
         FIRST
             .saturating_mul(2_u32.saturating_pow(failures))
-            .min(LONGEST)
+            .min(RETURN_MAX)
     }
 }
 

@@ -11,6 +11,8 @@ use blackstart_agent::registry;
 use blackstart_tests::servers::dns::NameServer;
 use blackstart_tests::servers::nginx::Nginx;
 
+use tokio::net::TcpStream;
+
 use super::{float, median};
 use crate::Scale;
 use crate::figure::{Figure, Goal};
@@ -52,11 +54,35 @@ pub(crate) async fn measure(scale: Scale) -> Vec<Figure> {
         ),
     ];
     let mut figures = Vec::new();
+    let mut bare = Vec::new();
+    for _ in 0..REPEATS {
+        let address = ("127.0.0.1", web);
+        let connect = move || async move {
+            drop(TcpStream::connect(address).await.expect("nginx accepts"));
+        };
+        bare.push(cost(connect, scale.of(RUNS)).await);
+    }
+    figures.push(Figure::new(
+        3,
+        "a bare connect of tokio, for comparison: 16.3 where the goals come from",
+        median(bare),
+        "µs CPU",
+        Goal::None,
+    ));
     for (name, toml, goal) in kinds {
         let probe: Arc<dyn Probe> = Arc::from(configure(&toml));
         let mut costs = Vec::new();
         for _ in 0..REPEATS {
-            costs.push(cost(&probe, scale.of(RUNS)).await);
+            let probe = probe.clone();
+            let run = move || {
+                let probe = probe.clone();
+                async move {
+                    let found = probe.run(Deadline::after(Duration::from_secs(20))).await;
+                    let finding = &found[0].finding;
+                    assert_eq!(finding.status, Status::Ok, "{}", finding.detail);
+                }
+            };
+            costs.push(cost(run, scale.of(RUNS)).await);
         }
         let what = format!("{name} probe");
         figures.push(Figure::new(
@@ -71,21 +97,22 @@ pub(crate) async fn measure(scale: Scale) -> Vec<Figure> {
 }
 
 /// Microseconds of CPU time of a run.
-async fn cost(probe: &Arc<dyn Probe>, runs: usize) -> f64 {
+async fn cost<F>(run: impl Fn() -> F + Clone + Send + 'static, runs: usize) -> f64
+where
+    F: Future<Output = ()> + Send,
+{
     let left = Arc::new(AtomicUsize::new(runs));
     let before = own_cpu();
     let workers: Vec<_> = (0..IN_FLIGHT)
         .map(|_| {
-            let (probe, left) = (probe.clone(), left.clone());
+            let (run, left) = (run.clone(), left.clone());
             tokio::spawn(async move {
                 let take = |left: usize| left.checked_sub(1);
                 while left
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
                     .is_ok()
                 {
-                    let found = probe.run(Deadline::after(Duration::from_secs(20))).await;
-                    let finding = &found[0].finding;
-                    assert_eq!(finding.status, Status::Ok, "{}", finding.detail);
+                    run().await;
                 }
             })
         })

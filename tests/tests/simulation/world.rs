@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use blackstart_aggregator::{Config, Surroundings, WallClock, serve};
+use blackstart_proto::limits::RETURN_MAX;
 use blackstart_proto::v1::StatusResponse;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,7 @@ pub(crate) const SEEN_WITHIN: Duration = Duration::from_millis(300);
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(5);
 
 /// An agent whose path is whole again is back within this: its longest back-off, and its longest attempt to connect.
-pub(crate) const BACK_WITHIN: Duration = Duration::from_secs(65);
+pub(crate) const BACK_WITHIN: Duration = RETURN_MAX.saturating_add(Duration::from_secs(5));
 
 /// The network delivers at the beat of this: coarse enough to be quick, finer than anything that is measured.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
