@@ -58,6 +58,7 @@ struct Progress {
 /// An agent with an open stream.
 pub(crate) struct Member {
     host: Host,
+    welcomed: Instant,
     requests: mpsc::Sender<SessionRequest>,
     reader: JoinHandle<()>,
 }
@@ -112,6 +113,14 @@ impl Fleet {
     /// How many streams were asked to come back later.
     pub(crate) fn waits(&self) -> usize {
         self.progress.waits.load(Ordering::Relaxed)
+    }
+
+    /// How long all streams together have been open.
+    pub(crate) fn open_for(&self) -> Duration {
+        self.members
+            .iter()
+            .map(|member| member.welcomed.elapsed())
+            .sum()
     }
 
     /// Each agent defines these checks on components of its own and sends a first result of each.
@@ -271,6 +280,7 @@ async fn open(address: HostPort, host: Host, progress: Arc<Progress>) -> Member 
                 let reader = tokio::spawn(read(answers, requests.clone(), host.next, progress));
                 return Member {
                     host,
+                    welcomed: Instant::now(),
                     requests,
                     reader,
                 };

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use figure::Figure;
+use figure::{Figure, Machine};
 
 /// Measures Blackstart's programs; without a row, all of them.
 #[derive(Debug, Parser)]
@@ -56,12 +56,14 @@ fn main() -> ExitCode {
         .expect("a runtime starts");
     let wanted =
         |rows: &[u8]| command.rows.is_empty() || rows.iter().any(|row| command.rows.contains(row));
+    let machine = Machine::of(runtime.block_on(rows::probes::bare_connect_us(scale)));
+    println_line(&machine.to_string());
     let mut figures: Vec<Figure> = Vec::new();
     let mut take = |title: &str, measure: &mut dyn FnMut() -> Vec<Figure>| {
         println_line(&format!("-- {title}"));
         let measured = measure();
         for figure in &measured {
-            println_line(&figure.to_string());
+            println_line(&figure.line(machine));
         }
         figures.extend(measured);
     };
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
         });
     }
     println_line("");
-    println_line(&figure::table(&figures));
+    println_line(&figure::table(&figures, machine));
     ExitCode::SUCCESS
 }
 

@@ -74,7 +74,7 @@ pub(crate) async fn measure(scale: Scale) -> Vec<Figure> {
             2,
             format!("the same over {watched} s: CPU"),
             spent.as_secs_f64() / Duration::from_secs(watched).as_secs_f64() * 100.0,
-            "% of a core",
+            "% CPU of a core",
             Goal::AtMost(0.05),
         ),
     ]

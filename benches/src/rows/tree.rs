@@ -74,6 +74,8 @@ async fn lose_the_root(components: usize) -> Vec<Figure> {
             (Status::Failed, Condition::Blocked, &mut lost, &mut lost_cpu),
             (Status::Ok, Condition::Unknown, &mut back, &mut back_cpu),
         ] {
+            // Large pictures are published some way apart; one loss is measured, not how fast they can follow each other.
+            tokio::time::sleep(SETTLE).await;
             let before = cpu_of(&aggregator.daemon);
             let began = std::time::Instant::now();
             fleet.say(0, status).await;
