@@ -8,6 +8,8 @@
 //! kind = "host.crypt"
 //! volume = "vault"          # its name below /dev/mapper
 //! ```
+//!
+//! The kernel of the machines that run its tests has no device mapper: they lay out what others show below `/dev/mapper`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -8,6 +8,8 @@
 //! kind = "host.md"
 //! array = "md0"
 //! ```
+//!
+//! The kernel of the machines that run its tests has no software RAID: they read what other kernels write into `/proc/mdstat`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

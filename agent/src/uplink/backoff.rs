@@ -56,6 +56,6 @@ mod tests {
             .iter()
             .map(|n| Backoff::ceiling(*n).as_secs())
             .collect();
-        assert_eq!(ceilings, [1, 2, 4, 32, 60, 60]);
+        assert_eq!(ceilings, [1, 2, 4, 20, 20, 20]);
     }
 }
