@@ -1,7 +1,7 @@
 //! Results that wait for their acknowledgement, and the last ones that do not any more.
 //!
 //! Memory holds the newest, a file (redb) everything that is kept. A thread of its own writes: at once after a
-//! change of status, otherwise a few seconds after something came, in one transaction and with one sync; with nothing new it
+//! change of status, otherwise a second after something came, in one transaction and with one sync; with nothing new it
 //! sleeps. In a simulated network a task does the same in simulated time. The file outlives a `kill -9` and a power cut; what it cannot hold (a full, broken or read-only disk) stays in memory, bounded, and is shown.
 //!
 //! **Invariant:** a number is never used again. Sequences count within an incarnation, which ends with its process, so
@@ -29,8 +29,9 @@ use state::{Shared, State, lock};
 pub use store::SpoolError;
 use store::{Cursor, Lived, Loaded, Store, living};
 
-/// How long something without news may wait for its way to the disk: each time costs a sync, and a power cut takes that much of what was as before.
-const FLUSH_AFTER: Duration = Duration::from_secs(5);
+/// How long something without news may wait for its way to the disk. Each time costs a sync; but a power cut takes that much of what was
+/// seen last, and the last second before it is what somebody will ask for.
+const FLUSH_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a damaged file is a problem of the agent: long enough to be seen, and it was not for nothing kept.
 const MOVED_TOLD: Duration = Duration::from_secs(3_600);

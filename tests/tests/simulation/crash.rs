@@ -12,11 +12,8 @@ use crate::world::{
     AGGREGATOR, BACK_WITHIN, LATENCY, TICK, World, agent, condition, for_seeds, is_connected,
 };
 
-/// How long a result may be only in the agent's memory while a stream is open: the batch's second, and a packet's way.
-const UNSENT: Duration = Duration::from_millis(1_200);
-
-/// The same while there is no stream: the spool's flush interval.
-const UNWRITTEN: Duration = Duration::from_millis(5_200);
+/// How long a result may be only in memory: the spool's flush interval, and a packet's way.
+const UNWRITTEN: Duration = Duration::from_millis(1_200);
 
 #[test]
 fn an_aggregator_killed_again_and_again_goes_on_from_its_journal() {
@@ -64,7 +61,7 @@ fn an_aggregator_killed_again_and_again_goes_on_from_its_journal() {
 }
 
 #[test]
-fn an_agent_killed_again_and_again_loses_at_most_what_it_had_not_sent() {
+fn an_agent_killed_again_and_again_loses_at_most_what_it_had_not_written() {
     for_seeds(|seed| {
         let mut world = World::new(seed);
         let web = Script::new("web-1/web");
@@ -91,10 +88,12 @@ fn an_agent_killed_again_and_again_loses_at_most_what_it_had_not_sent() {
         let journal = world.last_journal();
         journal.check_once(&web);
         let answered = web.answered_us();
-        let unsent = i64::try_from(UNSENT.as_micros()).unwrap();
+        let unwritten = i64::try_from(UNWRITTEN.as_micros()).unwrap();
         for number in journal.missing(&web, until) {
             let at = answered[number - 1];
-            let just_before_a_kill = kills.iter().any(|kill| (0..unsent).contains(&(kill - at)));
+            let just_before_a_kill = kills
+                .iter()
+                .any(|kill| (0..unwritten).contains(&(kill - at)));
             assert!(
                 just_before_a_kill,
                 "answer {number} at {at}, kills {kills:?}"
