@@ -58,6 +58,9 @@ const NEEDED: &[(&str, &str, &str)] = &[
         "the bus that units are asked over",
     ),
     ("/usr/bin/setpriv", "util-linux", "to run servers as nobody"),
+    ("/usr/bin/mount", "mount", "file systems that fill up"),
+    ("/usr/bin/script", "bsdutils", "a terminal to look at"),
+    ("/usr/bin/curl", "curl", "to fill queues and keys over HTTP"),
 ];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
