@@ -320,11 +320,33 @@ impl Postgres {
         )
     }
 
-    /// A running `psql` that holds a connection until it is dropped.
-    pub fn hold_connection(&self, user: &str) -> Daemon {
+    /// Adds running `psql`s to `held` until they hold `total` connections; they end when dropped.
+    ///
+    /// Whoever is refused because a probe has the place for the moment tries again.
+    ///
+    /// # Panics
+    /// They do not all get in.
+    pub fn hold_connections(&self, user: &str, total: usize, held: &mut Vec<Daemon>) {
+        held.resize_with(total, || self.hold_connection(user));
+        wait_until("every connection is held", READY_MAX, || {
+            for psql in held.iter_mut().filter(|psql| psql.exit_status().is_some()) {
+                *psql = self.hold_connection(user);
+            }
+            self.sleepers() == total
+        });
+    }
+
+    fn hold_connection(&self, user: &str) -> Daemon {
         let mut command = psql_command(&self.home.server_folder("home"), self.port(), user);
         command.args(["-c", "select pg_sleep(600)"]);
         Daemon::spawn("psql", &mut command, &self.home.join("psql.log"))
+    }
+
+    /// How many sessions run a statement for long, by the titles of their processes.
+    fn sleepers(&self) -> usize {
+        let children = self.children();
+        let titles = children.iter().map(|(_, title)| title);
+        titles.filter(|title| title.contains(" SELECT")).count()
     }
 
     /// The children of the postmaster: pid and title.

@@ -192,9 +192,8 @@ async fn clients_that_are_turned_away_are_told_apart() {
     until(&*app, CHECK, Status::Ok, "primary").await;
 
     let superuser = ready(&postgres, "");
-    let mut held: Vec<_> = (0..3)
-        .map(|_| postgres.hold_connection("postgres"))
-        .collect();
+    let mut held = Vec::new();
+    postgres.hold_connections("postgres", 3, &mut held);
     until(
         &*app,
         CHECK,
@@ -206,10 +205,10 @@ async fn clients_that_are_turned_away_are_told_apart() {
         &*superuser,
         CHECK,
         Status::Degraded,
-        "connections in use; primary",
+        "connections in use",
     )
     .await;
-    held.extend((0..2).map(|_| postgres.hold_connection("postgres")));
+    postgres.hold_connections("postgres", 5, &mut held);
     until(
         &*superuser,
         CHECK,

@@ -261,10 +261,13 @@ fn inside(session: &Session, limits: &Limits) -> Finding {
     }
     let places = session.connections_max - session.connections_reserved;
     if places > 0.0 && session.connections >= places * CONNECTIONS_WARN {
-        complaints.push(format!(
-            "{} of {places} connections in use",
-            session.connections
-        ));
+        let (used, max) = (session.connections, session.connections_max);
+        complaints.push(if used > places {
+            let kept = session.connections_reserved;
+            format!("{used} of {max} connections in use, {kept} of them reserved")
+        } else {
+            format!("{used} of {places} connections in use")
+        });
     }
     if session.oldest_transaction_age >= TRANSACTION_AGE_WARN {
         complaints.push(format!(
