@@ -329,8 +329,10 @@ impl Postgres {
     pub fn hold_connections(&self, user: &str, total: usize, held: &mut Vec<Daemon>) {
         held.resize_with(total, || self.hold_connection(user));
         wait_until("every connection is held", READY_MAX, || {
-            for psql in held.iter_mut().filter(|psql| psql.exit_status().is_some()) {
-                *psql = self.hold_connection(user);
+            for psql in held.iter_mut() {
+                if !psql.is_running() {
+                    *psql = self.hold_connection(user);
+                }
             }
             self.sleepers() == total
         });
