@@ -201,13 +201,7 @@ async fn clients_that_are_turned_away_are_told_apart() {
         "connections exhausted: remaining connection slots are reserved",
     )
     .await;
-    until(
-        &*superuser,
-        CHECK,
-        Status::Degraded,
-        "connections in use",
-    )
-    .await;
+    until(&*superuser, CHECK, Status::Degraded, "connections in use").await;
     postgres.hold_connections("postgres", 5, &mut held);
     until(
         &*superuser,
