@@ -24,6 +24,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a server may take until it shows what was done to it.
 const CHANGE_MAX: Duration = Duration::from_secs(90);
 
+/// How long behind its deadline a run hangs, rather than being held up by a busy machine.
+const HANGS_MAX: Duration = Duration::from_secs(60);
+
 /// A probe that was configured by TOML.
 fn probe(toml: &str) -> Box<dyn Probe> {
     let identity = ProbeIdentity {
@@ -40,13 +43,10 @@ fn probe(toml: &str) -> Box<dyn Probe> {
 
 /// Runs it once: the findings by check.
 async fn run(probe: &dyn Probe, timeout: Duration) -> BTreeMap<String, Finding> {
-    let begun = std::time::Instant::now();
-    let observations = probe.run(Deadline::after(timeout)).await;
-    assert!(
-        begun.elapsed() < timeout + Duration::from_millis(500),
-        "a run took {:?} of {timeout:?}",
-        begun.elapsed()
-    );
+    let observations =
+        tokio::time::timeout(timeout + HANGS_MAX, probe.run(Deadline::after(timeout)))
+            .await
+            .unwrap_or_else(|_| panic!("a run that has {timeout:?} hangs"));
     let promised: Vec<_> = probe
         .targets()
         .iter()
