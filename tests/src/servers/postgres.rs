@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::home::give_to_server;
-use crate::wait::{wait_for, wait_until};
+use crate::wait::wait_until;
 use crate::{Daemon, Port, TempHome, free_port, unprivileged};
 
 /// Where Debian keeps the programs of PostgreSQL 15.
@@ -15,6 +15,8 @@ const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 
 /// How long it may take until it serves, on a busy machine; without crash recovery it needs 0.3 s.
 const READY_MAX: Duration = Duration::from_secs(120);
+
+mod recovery;
 
 /// A PostgreSQL server with its data folder. User `postgres` is let in without a password, from loopback only.
 #[derive(Debug)]
@@ -252,26 +254,6 @@ impl Postgres {
         if let Some(mut daemon) = self.daemon.take() {
             daemon.wait_exit(READY_MAX);
         }
-    }
-
-    /// Freezes the process that redoes WAL after a crash once it is at work, and returns its pid for
-    /// [`signal`]: recovery then stands still for as long as a test needs.
-    ///
-    /// # Panics
-    /// There is none within a minute or two.
-    pub fn freeze_recovery(&self, title: &str) -> u32 {
-        wait_for(
-            &format!("a process of postgres with {title:?} in its title"),
-            READY_MAX,
-            || {
-                let found = self
-                    .children()
-                    .into_iter()
-                    .find(|(_, shown)| shown.contains(title))?;
-                signal(found.0, Signal::STOP);
-                Some(found.0)
-            },
-        )
     }
 
     /// Its port on 127.0.0.1.

@@ -57,8 +57,7 @@ async fn a_crash_recovery_is_seen_with_its_progress() {
         "connection refused, nothing listens there",
     )
     .await;
-    postgres.launch();
-    let startup = postgres.freeze_recovery("startup recovering");
+    let startup = postgres.launch_and_freeze_redo();
     let first = until(
         &*ready,
         CHECK,
@@ -72,8 +71,7 @@ async fn a_crash_recovery_is_seen_with_its_progress() {
     until(&*knock, CHECK, Status::Starting, "the database system is ").await;
 
     // It goes on, and is seen to.
-    signal(startup, Signal::CONT);
-    let checkpointer = postgres.freeze_recovery("end-of-recovery checkpoint");
+    let checkpointer = postgres.freeze_last_checkpoint(startup);
     let last = until(
         &*ready,
         CHECK,

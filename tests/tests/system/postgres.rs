@@ -58,8 +58,7 @@ fn a_database_killed_under_load_recovers_before_the_operators_eyes() {
         ],
     );
 
-    postgres.launch();
-    let startup = postgres.freeze_recovery("startup recovering");
+    let startup = postgres.launch_and_freeze_redo();
     let first = platform.shows("db", "starting", "crash recovery: redo at 0/*, * %");
     let redone = first["progress"].as_f64().expect("a progress");
     assert!((0.0..0.9).contains(&redone), "{first}");
@@ -79,8 +78,7 @@ fn a_database_killed_under_load_recovers_before_the_operators_eyes() {
     let percent = format!("{:.0} % · crash recovery: redo at 0/", redone * 100.0);
     assert!(shown.contains(&percent), "{percent:?} not in\n{shown}");
 
-    signal(startup, Signal::CONT);
-    let checkpointer = postgres.freeze_recovery("end-of-recovery checkpoint");
+    let checkpointer = postgres.freeze_last_checkpoint(startup);
     let last = platform.shows(
         "db",
         "starting",
