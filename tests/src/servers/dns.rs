@@ -12,7 +12,7 @@ use crate::home::give_to_server;
 use crate::{Daemon, Port, TempHome, free_port, unprivileged};
 
 /// How long a name server may take to answer; each needs some hundred milliseconds.
-const READY_MAX: Duration = Duration::from_secs(20);
+const READY_MAX: Duration = Duration::from_secs(60);
 
 /// How long one question waits while we look whether the server is up.
 const LOOK_MAX: Duration = Duration::from_millis(200);
@@ -42,6 +42,8 @@ struct Start {
     name: &'static str,
     program: &'static str,
     arguments: Vec<String>,
+    /// What it logs once each of its zones is loaded, or refused; until then it may answer, and not for them.
+    loaded: Option<&'static str>,
 }
 
 /// A zone file's head and one name server, for records to be appended to.
@@ -92,6 +94,7 @@ impl NameServer {
                     "-c".into(),
                     text(&conf),
                 ],
+                loaded: Some("all zones loaded"),
             },
         )
     }
@@ -131,6 +134,7 @@ impl NameServer {
                 name: "unbound",
                 program: "/usr/sbin/unbound",
                 arguments: vec!["-d".into(), "-c".into(), text(&conf)],
+                loaded: None,
             },
         )
     }
@@ -165,6 +169,7 @@ impl NameServer {
                 name: "dnsmasq",
                 program: "/usr/sbin/dnsmasq",
                 arguments: all,
+                loaded: None,
             },
         )
     }
@@ -209,8 +214,17 @@ impl NameServer {
 fn spawn(home: &TempHome, port: &Port, start: &Start) -> Daemon {
     let mut command: Command = unprivileged(start.program, &home.join("server"));
     command.args(&start.arguments);
-    let mut daemon = Daemon::spawn(start.name, &mut command, &home.join("log"));
-    daemon.wait_ready(READY_MAX, || answers(port.address()));
+    let log = home.join("log");
+    // Of every start so far.
+    let loads = || match start.loaded {
+        Some(line) => std::fs::read_to_string(&log).map_or(0, |log| log.matches(line).count()),
+        None => 0,
+    };
+    let before = loads();
+    let mut daemon = Daemon::spawn(start.name, &mut command, &log);
+    daemon.wait_ready(READY_MAX, || {
+        (start.loaded.is_none() || loads() > before) && answers(port.address())
+    });
     daemon
 }
 
