@@ -74,9 +74,6 @@ impl Under {
 #[test]
 fn other_protocols_and_silence_are_told_and_closed_while_others_are_served() {
     let mut under = Under::attack("garbage");
-    let silent = TcpStream::connect(under.port.address()).expect("the port is open");
-    let mut half = TcpStream::connect(under.port.address()).expect("the port is open");
-    half.write_all(b"PRI * HTTP/2").expect("it reads");
     let mut random = ChaCha8Rng::seed_from_u64(1901);
     let noise: Vec<u8> = (0..70_000).map(|_| random.random()).collect();
     let not_grpc = "it does not speak gRPC (HTTP/2)";
@@ -112,6 +109,9 @@ fn other_protocols_and_silence_are_told_and_closed_while_others_are_served() {
     under.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
     drop(TcpStream::connect(under.port.address()).expect("the port is open"));
     // Who says nothing, or half of it, is let go.
+    let silent = TcpStream::connect(under.port.address()).expect("the port is open");
+    let mut half = TcpStream::connect(under.port.address()).expect("the port is open");
+    half.write_all(b"PRI * HTTP/2").expect("it reads");
     for mut stream in [silent, half] {
         stream.set_read_timeout(Some(HANGS_UP)).expect("a timeout");
         let mut rest = Vec::new();
@@ -317,11 +317,9 @@ async fn a_message_that_breaks_the_rules_is_refused_by_its_field() {
     for (messages, reason) in rows {
         let ended = session(&under.port, messages).await;
         assert_eq!(ended, Ended::Refused(RefusalCode::Invalid, reason.clone()));
-        assert!(
-            under.told(&format!("refused: {reason}")) >= 1,
-            "no line of {reason}:\n{}",
-            under.aggregating.log()
-        );
+        under
+            .aggregating
+            .wait_log(&format!("refused: {reason}"), START);
     }
     let mut old = hello("h");
     (old.protocol_min, old.protocol_max) = (7, 9);
@@ -344,11 +342,9 @@ async fn a_message_that_breaks_the_rules_is_refused_by_its_field() {
         matches!(&ended, Ended::Broken(tonic::Code::OutOfRange, why) if why.contains("the limit is: 4194304 bytes")),
         "{ended:?}"
     );
-    assert!(
-        under.told("the limit is: 4194304 bytes") >= 1,
-        "{}",
-        under.aggregating.log()
-    );
+    under
+        .aggregating
+        .wait_log("the limit is: 4194304 bytes", START);
     // A stream that is opened and says nothing.
     assert_eq!(session(&under.port, Vec::new()).await, Ended::Closed);
     wait_until("a line about the silent stream", START, || {
