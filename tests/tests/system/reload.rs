@@ -112,18 +112,20 @@ fn a_bad_topology_leaves_the_old_one_in_force_and_a_good_one_keeps_what_is_known
     assert_eq!(status(&platform)["incident"], incident);
 
     // Read again on SIGHUP it is as bad as before; the message does not come twice.
+    let refusals = || platform.aggregating.log().matches("3 problems").count();
+    let before = refusals();
     platform.aggregating.signal(Signal::HUP);
-    wait_until("the file to be read again", SEEN, || {
-        platform.aggregating.log().matches("3 problems").count() == 2
-    });
+    wait_until("the file to be read again", SEEN, || refusals() > before);
     assert_eq!(problems(&platform), [shown.as_str()]);
 
     // A good one clears the message; what is known of db, and the incident, survive.
     let since = platform.component("db")["since"].clone();
     platform.home.write("topology.toml", NEXT);
     platform.shows("mail", "blocked", "needs db, which is down");
+    wait_until("no problem to be shown", SEEN, || {
+        problems(&platform).is_empty()
+    });
     let now = status(&platform);
-    assert_eq!(now["aggregator"]["problems"], json!([]));
     assert_eq!(now["incident"]["id"], incident["id"]);
     assert_eq!(now["incident"]["state"], "open");
     let db = platform.component("db");
@@ -178,6 +180,8 @@ fn a_half_written_file_at_a_restart_does_not_cost_the_topology() {
     });
     platform.home.write("topology.toml", NEXT);
     platform.shows("mail", "unknown", "*");
-    assert_eq!(problems(&platform), [""; 0]);
+    wait_until("no problem to be shown", SEEN, || {
+        problems(&platform).is_empty()
+    });
     platform.stop();
 }

@@ -120,8 +120,16 @@ async fn probes_come_change_and_go_and_a_bad_file_changes_nothing() {
     wait_until("b to be up", START, || {
         condition(listen.number(), "b").as_deref() == Some("up")
     });
-    let last = state(&state_dir).await.expect("the agent answers");
-    assert_eq!((last.pid, last.problems.len()), (first.pid, 0));
+    let last = blackstart_tests::eventually("no problem", START, async || {
+        let said = state(&state_dir).await.ok_or_else(Vec::new)?;
+        if said.problems.is_empty() {
+            Ok(said)
+        } else {
+            Err(said.problems)
+        }
+    })
+    .await;
+    assert_eq!(last.pid, first.pid);
     assert!(last.running_ms > first.running_ms);
 }
 
@@ -172,9 +180,11 @@ async fn aggregators_come_and_go_and_host_and_state_folder_wait_for_a_restart() 
     home.write("agent.toml", &text("h", &[&one, &two]));
     running.signal(Signal::HUP);
     open(&[&one, &two]).await;
-    let opened = running.log().matches("stream open").count();
+    // A stream counts as open before its line is written.
+    let opened = || running.log().matches("stream open").count();
+    wait_until("the lines of both streams", START, || opened() >= 2);
     assert_eq!(
-        opened,
+        opened(),
         2,
         "the first stream was left alone: {}",
         running.log()
@@ -184,7 +194,15 @@ async fn aggregators_come_and_go_and_host_and_state_folder_wait_for_a_restart() 
     let said = open(&[&two]).await;
     assert_eq!(said.host, "h");
     let told = "waits for a restart of the agent: host \"other\" instead of \"h\"";
-    assert_eq!(said.problems, [told]);
+    blackstart_tests::eventually("what waits", START, async || {
+        let said = state(&state_dir).await.ok_or_else(Vec::new)?;
+        if said.problems == [told] {
+            Ok(())
+        } else {
+            Err(said.problems)
+        }
+    })
+    .await;
     wait_until("the second aggregator to see the agent as h", START, || {
         condition(two.number(), "h/agent").as_deref() == Some("degraded")
     });
