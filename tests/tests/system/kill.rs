@@ -22,6 +22,9 @@ use crate::parts::{START, agent, aggregator, journaled};
 /// Rounds of each of the two tests; together the 200 that are asked for.
 const ROUNDS: usize = 100;
 
+/// How long it may take until an agent that lives is heard.
+const HEARD: Duration = Duration::from_secs(90);
+
 /// Results in a batch of the hand-made agent.
 const BATCH: u64 = 5;
 
@@ -196,6 +199,10 @@ fn agent_and_aggregator_killed_at_random_lose_nothing_and_count_nothing_twice() 
     let config = home.write("agent.toml", &config);
     let mut aggregating = aggregator(home.path(), port.number());
     let mut probing = agent(home.path(), &config);
+    // On a slow machine none of the following may live long enough to be heard, but for the last.
+    blackstart_tests::wait_until("the first agent to be heard", HEARD, || {
+        !journaled(home.path()).is_empty()
+    });
     for _ in 0..ROUNDS {
         std::thread::sleep(Duration::from_millis(random.random_range(20..500)));
         let victim = random.random_range(0..3);
@@ -213,11 +220,9 @@ fn agent_and_aggregator_killed_at_random_lose_nothing_and_count_nothing_twice() 
         }
     }
     let before: usize = journaled(home.path()).values().map(Vec::len).sum();
-    blackstart_tests::wait_until(
-        "the last agent to be heard",
-        Duration::from_secs(90),
-        || journaled(home.path()).values().map(Vec::len).sum::<usize>() > before + 20,
-    );
+    blackstart_tests::wait_until("the last agent to be heard", HEARD, || {
+        journaled(home.path()).values().map(Vec::len).sum::<usize>() > before + 20
+    });
     probing.terminate(START);
     aggregating.terminate(START);
     let journal = journaled(home.path());
