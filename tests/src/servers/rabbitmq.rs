@@ -15,6 +15,9 @@ const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 /// How long a node may take to boot, on a busy machine; alone it needs twelve seconds.
 const READY_MAX: Duration = Duration::from_secs(180);
 
+/// How often a node is started in order to be frozen in the middle of its boot, of whose ten seconds any will do.
+const FREEZES_MAX: usize = 10;
+
 /// How many schedulers each Erlang machine may use: tests share few cores.
 const ERLANG_LIMITS: &str = "+S 2:2 +A 16 +sbwt none +sbwtdcpu none +sbwtdio none";
 
@@ -111,8 +114,11 @@ impl RabbitCluster {
     }
 
     /// Starts one node and freezes it in the middle of its boot: it has said that it starts, and its port is closed.
+    ///
+    /// # Panics
+    /// It opens its port too soon each time.
     pub fn launch_and_freeze(&mut self, index: usize) {
-        loop {
+        for _ in 0..FREEZES_MAX {
             let said = |cluster: &Self| {
                 let log = std::fs::read_to_string(cluster.log_path(index)).unwrap_or_default();
                 log.matches("Starting RabbitMQ").count()
@@ -129,6 +135,7 @@ impl RabbitCluster {
             // It was quicker than we are.
             self.kill(index);
         }
+        panic!("RabbitMQ opened its port {FREEZES_MAX} times before it could be frozen");
     }
 
     /// Waits until a node serves AMQP and its management answers.
