@@ -10,8 +10,11 @@ mod exit;
 mod json;
 mod output;
 mod ready;
+mod replay;
+mod scenario;
 mod status;
 mod table;
+mod test_scenarios;
 mod text;
 mod topology;
 mod up;
@@ -93,6 +96,10 @@ enum Command {
         #[command(subcommand)]
         command: topology::Command,
     },
+    /// Show what Blackstart would have said of a past incident, and when; needs no aggregator.
+    Replay(replay::Arguments),
+    /// Run past incidents against their expectations; needs no aggregator.
+    Test(test_scenarios::Arguments),
     /// Print the completions of a shell.
     Completions {
         /// The shell.
@@ -136,6 +143,8 @@ fn main() -> ExitCode {
             Command::Ready(arguments) => ready::run(&connection, &arguments, format).await,
             Command::Agents => agents::run(&connection, format).await,
             Command::Topology { command } => topology::run(&connection, command, format).await,
+            Command::Replay(arguments) => replay::run(&arguments, format),
+            Command::Test(arguments) => test_scenarios::run(&arguments, format),
             Command::Completions { shell } => {
                 let mut text = Vec::new();
                 clap_complete::generate(shell, &mut Arguments::command(), "blackstart", &mut text);

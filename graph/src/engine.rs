@@ -6,6 +6,7 @@ mod changes;
 mod component;
 mod condition;
 mod crowd;
+mod diagnose;
 mod evidence;
 mod explain;
 mod hear;
@@ -13,10 +14,13 @@ mod instant;
 mod join;
 mod model;
 mod node;
+mod progress;
 mod propagate;
 mod save;
 mod settle;
 mod slots;
+mod symptom;
+mod told;
 mod tracker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +31,7 @@ pub use evidence::{Sample, SlotId};
 pub use explain::{EvidenceItem, Explanation, NeedReport, NeedState, Step, TopologyEntry};
 pub use hear::ApplyError;
 pub use node::Verdict;
+pub use progress::ClassProgress;
 pub use save::LoadError;
 
 use crate::{ComponentIx, Condition, Incident, Timestamp, Topology};
@@ -34,6 +39,8 @@ use evidence::{Shared, Slot};
 use instant::Instant;
 use model::Model;
 use node::Node;
+use symptom::Symptom;
+use told::{Action, ProviderWord};
 use tracker::Tracker;
 
 /// How many components have each condition.
@@ -71,6 +78,12 @@ pub struct Engine {
     /// Components that work and may not have been noted as such.
     working: BTreeSet<ComponentIx>,
     tracker: Tracker,
+    /// What was seen to be wrong, as it stood when the present instant began.
+    symptoms: BTreeMap<ComponentIx, Symptom>,
+    /// What somebody did, by its id.
+    actions: BTreeMap<String, Action>,
+    /// The last word of each provider.
+    provider: BTreeMap<ComponentIx, ProviderWord>,
     counts: [u32; 7],
 }
 
@@ -97,6 +110,9 @@ impl Engine {
             untold: Changes::default(),
             working: BTreeSet::new(),
             tracker: Tracker::default(),
+            symptoms: BTreeMap::new(),
+            actions: BTreeMap::new(),
+            provider: BTreeMap::new(),
             counts: [0; 7],
         }
     }

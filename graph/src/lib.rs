@@ -6,8 +6,9 @@
 //! **Invariant:** silence is never failure. A component nobody reported on is `unknown`; a lost agent is evidence about
 //! the agent, its host and the path, not about what it watched.
 //!
-//! Not here: hypotheses with odds, recovery, plans. Their door is [`Verdict`]: what a diagnosis holds of components that nobody observes.
+//! Not here: recovery, plans.
 
+mod diagnosis;
 mod engine;
 mod event;
 mod incident;
@@ -16,9 +17,10 @@ mod status;
 mod time;
 mod topology;
 
+pub use diagnosis::{CheckNext, Diagnosis, Fault, FaultKind, Hypothesis, Search};
 pub use engine::{
-    ApplyError, Changes, ComponentRef, ConditionCounts, Engine, EvidenceItem, Explanation,
-    LoadError, NeedReport, NeedState, Sample, SlotId, Step, TopologyEntry, Verdict,
+    ApplyError, Changes, ClassProgress, ComponentRef, ConditionCounts, Engine, EvidenceItem,
+    Explanation, LoadError, NeedReport, NeedState, Sample, SlotId, Step, TopologyEntry, Verdict,
 };
 pub use event::{DiscoveredComponent, Event, EventKind};
 pub use incident::{Incident, IncidentState};

@@ -14,6 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Kind;
 
+/// The ids that an entry stands for, if it is one or a range of them.
+pub(crate) fn expand(entry: &str) -> Option<Vec<String>> {
+    let expanded = range::expand(entry).ok()?;
+    Some(expanded.names.into_iter().map(|(name, _)| name).collect())
+}
+
 /// A component's place in the engine's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ComponentIx(pub u32);

@@ -64,6 +64,8 @@ pub(super) struct Slot {
     /// Not a number where none was told.
     progress: f32,
     pub(super) status: Status,
+    /// How many answers in a row said `failed`, the last time that it did; no more than 255.
+    pub(super) failures: u8,
     /// The vantage is in the component's host, or is it.
     pub(super) inside: bool,
     /// It still counts.
@@ -92,6 +94,7 @@ impl Slot {
             detail: Box::default(),
             progress: f32::NAN,
             status: Status::Unknown,
+            failures: 0,
             inside: false,
             fresh: false,
         }

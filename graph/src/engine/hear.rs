@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::evidence::{Sample, SlotId, TTL_DEFAULT};
 use super::model::index;
 use super::node::{Agent, Stream};
+use super::symptom::Return;
 use super::{Changes, Engine};
 use crate::{ComponentIx, Event, EventKind, Timestamp};
 
@@ -80,9 +81,12 @@ impl Engine {
                     self.observe(event.at, slot, &sample, changes);
                 }
             }
-            EventKind::AgentConnected { agent, boot_id, .. } => {
-                self.agent_connected(agent, boot_id, changes)?
-            }
+            EventKind::AgentConnected {
+                agent,
+                boot_id,
+                clean_shutdown,
+                ..
+            } => self.agent_connected(agent, boot_id, *clean_shutdown, changes)?,
             EventKind::AgentLost { agent } => self.agent_lost(agent, changes)?,
             EventKind::AgentStopping { agent, .. } => {
                 let host = self.host(agent)?;
@@ -119,10 +123,21 @@ impl Engine {
                 let ix = self.known(component)?;
                 self.maintain(ix, *until, changes);
             }
-            // What a provider says, what somebody did and what a class counts weigh in the diagnosis and in
-            // recovery; no condition follows from them.
-            EventKind::ProviderStatus { .. }
-            | EventKind::Action { .. }
+            EventKind::ProviderStatus {
+                component,
+                indicator,
+                ..
+            } => {
+                let ix = self.known(component)?;
+                self.remember_provider(event.at, ix, indicator);
+            }
+            EventKind::Action {
+                id: Some(id),
+                affects,
+                ..
+            } => self.remember_action(event.at, id, affects),
+            // What a class counts weighs in recovery; no condition follows from it.
+            EventKind::Action { id: None, .. }
             | EventKind::Baseline { .. }
             | EventKind::AggregatorRestarted { .. }
             | EventKind::Tick => {}
@@ -151,12 +166,20 @@ impl Engine {
         &mut self,
         agent: &str,
         boot_id: &str,
+        clean_shutdown: Option<bool>,
         changes: &mut Changes,
     ) -> Result<(), ApplyError> {
         let host = self.host(agent)?;
         let known = self.agent(host);
         let rebooted = !known.boot_id.is_empty() && known.boot_id != boot_id;
+        let came_back = match (known.boot_id.is_empty(), rebooted, clean_shutdown) {
+            (true, ..) => None,
+            (_, false, _) => Some(Return::SameBoot),
+            (_, true, Some(true)) => Some(Return::Rebooted),
+            (_, true, _) => Some(Return::Unclean),
+        };
         *known = Agent {
+            came_back,
             stream: Stream::Open,
             stopping: false,
             boot_id: boot_id.to_owned(),
@@ -176,7 +199,9 @@ impl Engine {
 
     fn agent_lost(&mut self, agent: &str, changes: &mut Changes) -> Result<(), ApplyError> {
         let host = self.host(agent)?;
-        self.agent(host).stream = Stream::Lost;
+        let known = self.agent(host);
+        known.stream = Stream::Lost;
+        known.came_back = None;
         let mut touched = vec![host];
         for at in 0..self.model.node(host).seen_from_here.len() {
             let id = self.model.node(host).seen_from_here[at];

@@ -48,6 +48,11 @@ impl Instant {
         });
     }
 
+    /// What the instant touched.
+    pub(super) fn touched(&self) -> impl Iterator<Item = ComponentIx> + '_ {
+        self.before.iter().map(|before| before.ix)
+    }
+
     /// How a component stood when the instant began; `None` where nothing touched it.
     pub(super) fn before(&self, node: &Node) -> Option<&Before> {
         self.before.get(node.mark as usize)
@@ -60,13 +65,21 @@ impl Engine {
         if at <= self.now {
             return;
         }
+        let minute = |at: Timestamp| at.as_micros().div_euclid(60_000_000);
+        let is_next_minute = minute(at) > minute(self.now);
         self.end_instant();
         self.now = at;
+        if is_next_minute && self.tracker.is_stable() {
+            self.forget_symptoms();
+        }
     }
 
     /// Writes down what lasted.
     fn end_instant(&mut self) {
         let is_stable = self.tracker.is_stable();
+        for at in 0..self.instant.before.len() {
+            self.note_symptom(self.instant.before[at].ix);
+        }
         let mut before = std::mem::take(&mut self.instant.before);
         for Before { ix, .. } in before.drain(..) {
             let now = self.now;

@@ -2,6 +2,7 @@
 
 use super::crowd::Crowd;
 use super::evidence::SlotId;
+use super::symptom::{Return, View};
 use crate::{Component, ComponentIx, Condition, Relation, Status, Timestamp};
 
 /// What is known of an agent's stream.
@@ -24,6 +25,8 @@ pub(super) struct Agent {
     /// An orderly stop of the host was announced.
     pub(super) stopping: bool,
     pub(super) boot_id: String,
+    /// How it came back the last time.
+    pub(super) came_back: Option<Return>,
 }
 
 /// What a diagnosis holds, with at least nine in ten, of a component that nobody observes.
@@ -87,6 +90,8 @@ pub(super) struct Node {
     pub(super) start_lost_until: Timestamp,
     /// When a need to run was last lost and then back.
     pub(super) run_lost_until: Timestamp,
+    /// How it looked when the present instant began.
+    pub(super) view: View,
     /// Its place among those that the present instant touched.
     pub(super) mark: u32,
     pub(super) evidence: Option<Status>,
@@ -127,6 +132,7 @@ impl Node {
             since: at,
             start_lost_until: Timestamp::NEVER,
             run_lost_until: Timestamp::NEVER,
+            view: View::default(),
             mark: UNMARKED,
             evidence: None,
             verdict: None,

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::model::index;
 use super::node::{Agent, Stream, UNMARKED, Verdict};
+use super::symptom::{Return, Symptom, View};
+use super::told::{Action, ProviderWord};
 use super::tracker::Tracker;
 use super::{Engine, Slot};
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
 };
 
 /// The version of the snapshot that this release writes and reads.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Why a snapshot cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,11 @@ pub(super) struct Snapshot {
     nodes: Vec<SavedNode>,
     slots: Vec<SavedSlot>,
     tracker: Tracker,
+    #[serde(default)]
+    actions: BTreeMap<String, Action>,
+    /// The last word of each provider, by its component.
+    #[serde(default)]
+    provider: BTreeMap<Arc<str>, ProviderWord>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,6 +94,10 @@ struct SavedNode {
     verdict: Option<Verdict>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     agent: Option<SavedAgent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    symptom: Option<Symptom>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    view: View,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     told: BTreeMap<String, String>,
 }
@@ -96,6 +107,8 @@ struct SavedAgent {
     stream: Stream,
     stopping: bool,
     boot_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    came_back: Option<Return>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -117,6 +130,12 @@ struct SavedSlot {
     sampled_us: i64,
     expires_us: i64,
     fresh: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    failures: u8,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[expect(
@@ -188,7 +207,10 @@ impl Engine {
                 stream: agent.stream,
                 stopping: agent.stopping,
                 boot_id: agent.boot_id.clone(),
+                came_back: agent.came_back,
             }),
+            symptom: self.symptoms.get(&index(at)).copied(),
+            view: node.view,
             told: self.told.get(&index(at)).cloned().unwrap_or_default(),
         });
         let slots = self.slots.iter().map(|slot| SavedSlot {
@@ -208,6 +230,7 @@ impl Engine {
             sampled_us: slot.sampled_at.as_micros(),
             expires_us: slot.expires.as_micros(),
             fresh: slot.fresh,
+            failures: slot.failures,
         });
         Snapshot {
             version: VERSION,
@@ -215,6 +238,12 @@ impl Engine {
             nodes: nodes.collect(),
             slots: slots.collect(),
             tracker: self.tracker.clone(),
+            actions: self.actions.clone(),
+            provider: self
+                .provider
+                .iter()
+                .map(|(ix, word)| (self.model.node(*ix).component.id.clone(), word.clone()))
+                .collect(),
         }
     }
 
@@ -222,12 +251,18 @@ impl Engine {
     pub(super) fn restore(snapshot: Snapshot, declared: Topology) -> Self {
         let mut engine = Self {
             tracker: snapshot.tracker,
+            actions: snapshot.actions,
             ..Self::unstarted(declared, snapshot.now)
         };
         let old: Vec<Arc<str>> = snapshot.nodes.iter().map(|node| node.id.clone()).collect();
         let vantages: BTreeSet<u32> = snapshot.slots.iter().map(|slot| slot.vantage).collect();
         engine.rejoin(&snapshot.nodes, &vantages);
         let place: Vec<Option<ComponentIx>> = old.iter().map(|id| engine.model.find(id)).collect();
+        for (id, word) in snapshot.provider {
+            if let Some(ix) = engine.model.find(&id) {
+                engine.provider.insert(ix, word);
+            }
+        }
         engine.tracker.missing = 0;
         for (saved, ix) in snapshot.nodes.into_iter().zip(&place) {
             match ix {
@@ -271,11 +306,16 @@ impl Engine {
         node.start_lost_until = until(saved.start_lost_until_us);
         node.run_lost_until = until(saved.run_lost_until_us);
         node.verdict = saved.verdict;
+        node.view = saved.view;
+        if let Some(symptom) = saved.symptom {
+            self.symptoms.insert(ix, symptom);
+        }
         node.agent = saved.agent.map(|agent| {
             Box::new(Agent {
                 stream: agent.stream,
                 stopping: agent.stopping,
                 boot_id: agent.boot_id,
+                came_back: agent.came_back,
             })
         });
         self.tracker.missing += usize::from(saved.missing);
@@ -371,6 +411,7 @@ impl Engine {
         slot.detail = saved.detail.into();
         slot.status = saved.status;
         slot.fresh = saved.fresh;
+        slot.failures = saved.failures;
         if saved.fresh {
             slot.queued = expires;
         }

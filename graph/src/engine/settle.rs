@@ -3,6 +3,7 @@
 use super::condition::{Facts, decide};
 use super::evidence::together;
 use super::node::{Node, Stream};
+use super::symptom::View;
 use super::{Changes, Engine, propagate};
 use crate::{ComponentIx, Condition, Kind, Status};
 
@@ -117,6 +118,7 @@ impl Engine {
         let node = self.model.node_mut(ix);
         let changed = node.condition != condition || node.held != facts.held;
         let leaves_a_trace = node.condition != condition
+            || node.view != View::of(node)
             || node.running != node.is_running()
             || node.start_lost != facts.start_need_lost
             || node.run_lost != facts.run_need_lost;

@@ -8,7 +8,7 @@ use super::crowd::{CROWD_MIN, Crowd};
 use super::evidence::{Sample, Slot, SlotId, millis};
 use super::model::index;
 use super::{ApplyError, Changes, Engine};
-use crate::{ComponentIx, Timestamp};
+use crate::{ComponentIx, Status, Timestamp};
 
 /// The most slots: far above the largest fleet measured, far below the memory of a machine.
 const SLOTS_MAX: usize = 50_000_000;
@@ -154,6 +154,14 @@ impl Engine {
             {
                 known.detail = detail.into();
                 looks_the_same = false;
+            }
+            if sample.status == Status::Failed && sampled_at > known.sampled_at {
+                let goes_on = known.status == Status::Failed && !is_first;
+                known.failures = if goes_on {
+                    known.failures.saturating_add(1)
+                } else {
+                    1
+                };
             }
             known.status = sample.status;
             known.set_progress(sample.progress);

@@ -1,0 +1,216 @@
+//! `blackstart replay`: what Blackstart would have said, at which moment, of a scenario or a capture.
+//!
+//! The same folder gives the same bytes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use blackstart_graph::{Changes, Condition, Diagnosis, Engine, Timestamp};
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+use crate::output::write;
+use crate::scenario::expect::percent;
+use crate::scenario::{Scenario, ScenarioError};
+use crate::{Format, json as shapes};
+
+/// Verdicts are looked at so often where nobody asks for a period: an observation period of the agents.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The folder: topology.toml and events.jsonl.
+    folder: PathBuf,
+    /// Say it this often as well, as `1m` or `30s`.
+    #[arg(long, value_parser = period)]
+    every: Option<Duration>,
+    /// Say the condition of every component as well; JSON only.
+    #[arg(long)]
+    conditions: bool,
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    let period = blackstart_config::parse_duration(text)?;
+    if period < Duration::from_secs(1) {
+        return Err("at least 1s".to_owned());
+    }
+    Ok(period)
+}
+
+pub(crate) fn run(arguments: &Arguments, format: Format) -> Exit {
+    let scenario = match Scenario::load(&arguments.folder) {
+        Ok(scenario) => scenario,
+        Err(error) => return refuse(&error),
+    };
+    let mut teller = Teller {
+        arguments,
+        format,
+        last: None,
+        said: None,
+    };
+    match replay(&scenario, arguments, &mut teller) {
+        Ok(exit) => exit,
+        Err(error) => refuse(&error),
+    }
+}
+
+pub(crate) fn refuse(error: &ScenarioError) -> Exit {
+    eprintln!("blackstart: {error}");
+    match error {
+        ScenarioError::Read { .. } => Exit::Usage,
+        _ => Exit::Refused,
+    }
+}
+
+fn replay(
+    scenario: &Scenario,
+    arguments: &Arguments,
+    teller: &mut Teller<'_>,
+) -> Result<Exit, ScenarioError> {
+    let mut engine = scenario.engine();
+    let period = arguments.every.unwrap_or(LOOK_EVERY);
+    let mut next = engine.now();
+    for (at, event) in scenario.events.iter().enumerate() {
+        while next < event.at {
+            engine.advance(next);
+            if teller.look(&engine, arguments.every.is_some()) != Exit::Yes {
+                return Ok(Exit::CannotSay);
+            }
+            next = next.plus(period);
+        }
+        engine
+            .apply(event, &mut Changes::default())
+            .map_err(|error| scenario.refused(at, &error))?;
+    }
+    Ok(teller.look(&engine, true))
+}
+
+/// What was said last, so that only news is said.
+struct Teller<'a> {
+    arguments: &'a Arguments,
+    format: Format,
+    last: Option<(Vec<Vec<String>>, String, u64)>,
+    said: Option<Timestamp>,
+}
+
+impl Teller<'_> {
+    fn look(&mut self, engine: &Engine, anyway: bool) -> Exit {
+        if self.said == Some(engine.now()) {
+            return Exit::Yes;
+        }
+        let diagnosis = engine.diagnosis();
+        let verdict = diagnosis.hypotheses.iter().take(1);
+        let verdict: Vec<Vec<String>> = verdict.map(|first| first.causes.clone()).collect();
+        let state = engine
+            .incident()
+            .map_or("none", |incident| incident.state.as_str());
+        let (done, total) = overall(engine);
+        let news = Some((verdict, state.to_owned(), done * 100 / total.max(1)));
+        if !anyway && self.last == news {
+            return Exit::Yes;
+        }
+        self.last = news;
+        self.said = Some(engine.now());
+        match self.format {
+            Format::Json => write(&shapes::line(&self.object(engine, &diagnosis))),
+            _ => write(&words(engine, &diagnosis)),
+        }
+    }
+
+    fn object(&self, engine: &Engine, diagnosis: &Diagnosis) -> Value {
+        let mut object = verdict(engine, diagnosis);
+        if self.arguments.conditions {
+            let components = engine.components();
+            object["components"] = components
+                .filter(|component| !component.is_gone())
+                .map(|component| (component.id().to_owned(), component.condition().as_str()))
+                .collect();
+        }
+        object
+    }
+}
+
+fn overall(engine: &Engine) -> (u64, u64) {
+    let classes = engine.progress();
+    let sum = |of: fn(&blackstart_graph::ClassProgress) -> u64| classes.values().map(of).sum();
+    (sum(|class| class.done), sum(|class| class.total))
+}
+
+/// The whole verdict in the public shape.
+pub(crate) fn verdict(engine: &Engine, diagnosis: &Diagnosis) -> Value {
+    let counts = engine.counts();
+    let conditions: serde_json::Map<String, Value> = [
+        Condition::Up,
+        Condition::Degraded,
+        Condition::Starting,
+        Condition::Blocked,
+        Condition::Down,
+        Condition::Unreachable,
+        Condition::Unknown,
+    ]
+    .into_iter()
+    .map(|condition| (condition.as_str().to_owned(), json!(counts.of(condition))))
+    .collect();
+    let incident = engine.incident().map_or_else(
+        || json!({ "state": "none" }),
+        |incident| json!({ "id": incident.id, "state": incident.state, "opened": incident.opened, "resolved": incident.resolved }),
+    );
+    json!({
+        "at": engine.now(),
+        "incident": incident,
+        "hypotheses": diagnosis.hypotheses,
+        "not_in_model": diagnosis.not_in_model,
+        "search": diagnosis.search,
+        "conditions": conditions,
+        "recovery": recovery(engine),
+    })
+}
+
+const NO_ESTIMATE: &str = "this release counts what is back and estimates no end";
+
+fn recovery(engine: &Engine) -> Value {
+    let tenth = |done, total| (percent(done, total) * 10.0).round() / 10.0;
+    let classes: Vec<Value> = engine
+        .progress()
+        .into_iter()
+        .map(|(class, progress)| {
+            json!({
+                "class": class, "done": progress.done, "total": progress.total,
+                "percent": tenth(progress.done, progress.total), "starting": progress.starting, "blocked": progress.blocked,
+                "stuck": [], "eta": null, "why": NO_ESTIMATE,
+            })
+        })
+        .collect();
+    let (done, total) = overall(engine);
+    json!({
+        "overall": { "done": done, "total": total, "percent": tenth(done, total), "eta": null, "why": NO_ESTIMATE },
+        "classes": classes,
+        "next": [],
+    })
+}
+
+/// The verdict in a few lines for people.
+fn words(engine: &Engine, diagnosis: &Diagnosis) -> String {
+    use std::fmt::Write;
+
+    let state = engine
+        .incident()
+        .map_or("none", |incident| incident.state.as_str());
+    let (done, total) = overall(engine);
+    let mut text = format!(
+        "{}  incident {state}  {done} of {total} work ({:.0} %)\n",
+        engine.now(),
+        percent(done, total)
+    );
+    for hypothesis in diagnosis.hypotheses.iter().take(3) {
+        let _ = writeln!(
+            text,
+            "  {:>5.1} %  {}  explains {}, leaves {}",
+            hypothesis.probability * 100.0,
+            hypothesis.causes.join(" and "),
+            hypothesis.explains,
+            hypothesis.unexplained
+        );
+    }
+    text
+}

@@ -1,0 +1,131 @@
+//! What kind of fault a cause has: from what it is, and from how its victims came back.
+//!
+//! Apart from *where*: a silent rack is surely a silent rack, and power or network until one bit tells.
+
+use std::collections::BTreeMap;
+
+use super::super::symptom::{Ill, Return};
+use super::case::Case;
+use super::score::Fit;
+use crate::{ComponentIx, FaultKind, Kind, Status};
+
+/// Shares below this are not shown.
+const SHOWN_MIN: f64 = 0.01;
+/// How much one host's way back says: a new boot id after a loss of power is the rule, after a cut it is a coincidence.
+const BOOT_RATIO: f64 = 50.0;
+/// Hosts that share a cause are not independent witnesses: so many of them count.
+const WITNESSES_MAX: u32 = 3;
+
+/// What a fault of a component is, before anything is known of it: shares in the order power, network, cooling, hardware,
+/// software, configuration, overload, agent, stopped, other.
+const fn shares(kind: Kind) -> [f64; 10] {
+    match kind {
+        Kind::PowerFeed | Kind::Generator | Kind::Ups | Kind::Pdu | Kind::Psu => {
+            [0.93, 0.0, 0.0, 0.05, 0.0, 0.01, 0.0, 0.0, 0.0, 0.01]
+        }
+        Kind::Cooling => [0.05, 0.0, 0.9, 0.03, 0.0, 0.01, 0.0, 0.0, 0.0, 0.01],
+        Kind::Rack | Kind::Room | Kind::Building | Kind::Datacenter => {
+            [0.5, 0.38, 0.06, 0.0, 0.01, 0.02, 0.0, 0.01, 0.0, 0.02]
+        }
+        Kind::Provider | Kind::Region | Kind::Zone => {
+            [0.25, 0.45, 0.04, 0.0, 0.08, 0.08, 0.05, 0.01, 0.0, 0.04]
+        }
+        Kind::Network
+        | Kind::Switch
+        | Kind::Router
+        | Kind::Link
+        | Kind::BgpSession
+        | Kind::Gateway => [0.06, 0.72, 0.0, 0.06, 0.02, 0.1, 0.03, 0.0, 0.0, 0.01],
+        Kind::DhcpServer | Kind::DhcpLease | Kind::Dns | Kind::Resolver | Kind::Ntp => {
+            [0.02, 0.15, 0.0, 0.05, 0.4, 0.3, 0.06, 0.0, 0.01, 0.01]
+        }
+        Kind::Host | Kind::Bmc | Kind::Vm => {
+            [0.2, 0.12, 0.01, 0.35, 0.13, 0.02, 0.04, 0.12, 0.0, 0.01]
+        }
+        Kind::Volume => [0.03, 0.05, 0.0, 0.6, 0.15, 0.07, 0.07, 0.0, 0.0, 0.03],
+        Kind::Agent => [0.02, 0.05, 0.0, 0.03, 0.2, 0.05, 0.05, 0.6, 0.0, 0.0],
+        Kind::Certificate => [0.0, 0.0, 0.0, 0.0, 0.05, 0.93, 0.0, 0.0, 0.0, 0.02],
+        _ => [0.02, 0.04, 0.0, 0.05, 0.45, 0.22, 0.16, 0.0, 0.04, 0.02],
+    }
+}
+
+/// How likely each kind of fault is for one of the causes.
+pub(super) fn kinds(
+    case: &Case<'_>,
+    fit: &Fit,
+    by: usize,
+    ids: &[String],
+) -> BTreeMap<FaultKind, f64> {
+    let ix = ids.iter().find_map(|id| case.engine.model.find(id));
+    let mut odds = match ix {
+        Some(ix) => shares(case.node(ix).component.kind),
+        // A change, or what has a label in common.
+        None => [0.0, 0.02, 0.0, 0.0, 0.38, 0.55, 0.03, 0.0, 0.0, 0.02],
+    };
+    if let Some(ix) = ix {
+        weigh_own_checks(case, ix, &mut odds);
+    }
+    let is_ground = ix.is_some_and(|ix| case.node(ix).component.kind < Kind::DhcpServer);
+    let (mut rebooted, mut ran_on) = (0, 0);
+    for (victim, cause) in &fit.explained {
+        let symptom = &case.seen[victim].symptom;
+        if !is_ground || *cause != by || symptom.worst < Ill::Silent {
+            continue;
+        }
+        match symptom.returned {
+            Some(Return::Unclean) => rebooted += 1,
+            Some(Return::SameBoot) => ran_on += 1,
+            Some(Return::Rebooted) | None => {}
+        }
+    }
+    weigh(
+        &mut odds,
+        &[FaultKind::Power, FaultKind::Hardware],
+        rebooted,
+        &[FaultKind::Network, FaultKind::Agent],
+    );
+    weigh(
+        &mut odds,
+        &[FaultKind::Network, FaultKind::Agent],
+        ran_on,
+        &[FaultKind::Power, FaultKind::Cooling],
+    );
+    let sum: f64 = odds.iter().sum();
+    let shares = FaultKind::ALL.into_iter().zip(odds.map(|odd| odd / sum));
+    let shown: BTreeMap<FaultKind, f64> = shares.filter(|(_, share)| *share >= SHOWN_MIN).collect();
+    let sum: f64 = shown.values().sum();
+    shown
+        .into_iter()
+        .map(|(kind, share)| (kind, share / sum))
+        .collect()
+}
+
+fn weigh(odds: &mut [f64; 10], likelier: &[FaultKind], witnesses: u32, unlikelier: &[FaultKind]) {
+    let ratio = BOOT_RATIO.powi(i32::try_from(witnesses.min(WITNESSES_MAX)).unwrap_or(0));
+    for kind in likelier {
+        odds[*kind as usize] *= ratio;
+    }
+    for kind in unlikelier {
+        odds[*kind as usize] /= ratio;
+    }
+}
+
+/// What the component's own failing checks ask for.
+fn weigh_own_checks(case: &Case<'_>, ix: ComponentIx, odds: &mut [f64; 10]) {
+    for slot in &case.node(ix).slots {
+        let slot = &case.engine.slots[slot.index()];
+        if !slot.counts() || slot.status == Status::Ok {
+            continue;
+        }
+        let subject = slot.check.split('.').next().unwrap_or_default();
+        let kind = match subject {
+            "psu" | "ups" | "pdu" | "feed" | "generator" | "power" => FaultKind::Power,
+            "bgp" | "link" | "path" | "arp" | "icmp" | "route" => FaultKind::Network,
+            "cooling" | "temperature" => FaultKind::Cooling,
+            "volume" | "disk" | "smart" => FaultKind::Hardware,
+            _ => continue,
+        };
+        odds[kind as usize] = odds[kind as usize].max(0.05) * 8.0;
+        return;
+    }
+}

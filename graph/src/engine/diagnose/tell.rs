@@ -1,0 +1,228 @@
+//! Puts what was found into words and probabilities.
+
+use std::collections::BTreeMap;
+
+use super::super::symptom::{Ill, Return};
+use super::case::Case;
+use super::score::{Fit, fit};
+use super::search::{Candidate, Found, RIVAL_WITHIN, names};
+use super::{Cost, advise, fault};
+use crate::{ComponentIx, Diagnosis, Fault, Hypothesis, Timestamp};
+
+/// The most hypotheses that are told.
+const TOLD_MAX: usize = 5;
+/// The most lines of evidence.
+const EVIDENCE_MAX: usize = 8;
+/// Assuming something that the topology does not have, which explains each symptom a little.
+const NOT_IN_MODEL: Cost = 8_000;
+const NOT_IN_MODEL_EACH: Cost = 4_000;
+/// A set less likely than this is not worth a line at three in the morning.
+const TOLD_MIN: f64 = 0.02;
+/// What is seen of many components at once is less than so many independent looks: costs count by this part.
+const WITNESSES_SHARE: f64 = 2.0;
+
+/// Puts what was found into words and probabilities.
+pub(super) fn tell(case: &Case<'_>, found: &Found) -> Diagnosis {
+    let symptoms = Cost::try_from(case.seen.len()).unwrap_or(Cost::MAX / NOT_IN_MODEL_EACH);
+    let unknown = NOT_IN_MODEL + NOT_IN_MODEL_EACH * symptoms;
+    let weights = weights(&found.candidates, unknown);
+    let worth = weights
+        .sets
+        .iter()
+        .take_while(|weight| **weight >= TOLD_MIN);
+    let told = worth.count().clamp(1, TOLD_MAX).min(found.candidates.len());
+    let told = &found.candidates[..told];
+    let fits: Vec<Fit> = told
+        .iter()
+        .map(|candidate| refit(case, candidate))
+        .collect();
+    let hypotheses = told
+        .iter()
+        .zip(&fits)
+        .enumerate()
+        .map(|(at, (candidate, fit))| Hypothesis {
+            causes: names(case, &candidate.causes),
+            probability: rounded(weights.sets[at]),
+            faults: faults(case, candidate, fit),
+            explains: fit.explained.len(),
+            unexplained: fit.unexplained.len(),
+            contradicts: fit.contradicts.len(),
+            evidence: evidence(case, candidate, fit),
+            cannot_tell_from: rivals(case, told, &fits, at),
+            check_next: if at == 0 {
+                advise::check_next(case, told, &weights.sets)
+            } else {
+                Vec::new()
+            },
+        });
+    Diagnosis {
+        hypotheses: hypotheses.collect(),
+        not_in_model: rounded(weights.unknown),
+        search: found.search,
+    }
+}
+
+struct Weights {
+    sets: Vec<f64>,
+    unknown: f64,
+}
+
+/// Costs as probabilities that sum to 1.
+fn weights(candidates: &[Candidate], unknown: Cost) -> Weights {
+    let Some(best) = candidates.first() else {
+        return Weights {
+            sets: Vec::new(),
+            unknown: 0.0,
+        };
+    };
+    let weight = |cost: Cost| {
+        let over = i32::try_from(cost - best.cost.min(unknown)).unwrap_or(i32::MAX);
+        (-f64::from(over) / 1_000.0 / WITNESSES_SHARE).exp()
+    };
+    let sets: Vec<f64> = candidates.iter().map(|set| weight(set.cost)).collect();
+    let sum = sets.iter().sum::<f64>() + weight(unknown);
+    Weights {
+        sets: sets.iter().map(|set| set / sum).collect(),
+        unknown: weight(unknown) / sum,
+    }
+}
+
+/// To three digits: what is beyond is no knowledge.
+fn rounded(share: f64) -> f64 {
+    (share * 1_000.0).round() / 1_000.0
+}
+
+fn refit(case: &Case<'_>, candidate: &Candidate) -> Fit {
+    let causes: Vec<_> = candidate
+        .causes
+        .iter()
+        .map(|at| &case.causes[*at])
+        .collect();
+    fit(case, &causes)
+}
+
+fn faults(case: &Case<'_>, candidate: &Candidate, fit: &Fit) -> BTreeMap<String, Fault> {
+    let mut faults = BTreeMap::new();
+    for (by, at) in candidate.causes.iter().enumerate() {
+        let cause = &case.causes[*at];
+        let victims = fit.explained.iter().filter(|(_, cause)| *cause == by);
+        let first = victims.map(|(ix, _)| case.seen[ix].symptom.onset).min();
+        for id in &cause.ids {
+            let kind = fault::kinds(case, fit, by, std::slice::from_ref(id));
+            let kind = kind.into_iter().map(|(kind, share)| (kind, rounded(share)));
+            faults.insert(
+                id.clone(),
+                Fault {
+                    since: own_onset(case, id)
+                        .or(cause.since)
+                        .or(first)
+                        .unwrap_or(case.first()),
+                    kind: kind.collect(),
+                },
+            );
+        }
+    }
+    faults
+}
+
+fn own_onset(case: &Case<'_>, id: &str) -> Option<Timestamp> {
+    let ix = case.engine.model.find(id)?;
+    case.seen.get(&ix).map(|seen| seen.symptom.onset)
+}
+
+/// What speaks for it, then what speaks against it.
+fn evidence(case: &Case<'_>, candidate: &Candidate, fit: &Fit) -> Vec<String> {
+    let mut lines = Vec::new();
+    for at in &candidate.causes {
+        for id in &case.causes[*at].ids {
+            lines.extend(own_words(case, id));
+        }
+    }
+    let count = |wanted: fn(&super::super::symptom::Symptom) -> bool| {
+        let explained = fit.explained.iter();
+        explained
+            .filter(|(ix, _)| wanted(&case.seen[ix].symptom))
+            .count()
+    };
+    let groups: [(usize, &str); 5] = [
+        (count(|s| s.worst == Ill::Silent), "fell silent"),
+        (count(|s| s.worst == Ill::Failed), "fail or failed"),
+        (
+            count(|s| matches!(s.worst, Ill::Degraded | Ill::Starting)),
+            "suffer or are on their way up",
+        ),
+        (
+            count(|s| matches!(s.returned, Some(Return::Unclean | Return::Rebooted))),
+            "came back with a new boot",
+        ),
+        (
+            count(|s| s.returned == Some(Return::SameBoot)),
+            "came back and had run on",
+        ),
+    ];
+    lines.extend(
+        groups
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, words)| format!("{count} of what it explains {words}")),
+    );
+    if !fit.contradicts.is_empty() {
+        lines.push(format!(
+            "against it: {} work although they should not",
+            listed(case, &fit.contradicts)
+        ));
+    }
+    if !fit.unexplained.is_empty() {
+        lines.push(format!("not explained: {}", listed(case, &fit.unexplained)));
+    }
+    lines.truncate(EVIDENCE_MAX);
+    lines
+}
+
+fn own_words(case: &Case<'_>, id: &str) -> Option<String> {
+    let ix = case.engine.model.find(id)?;
+    let symptom = case.seen.get(&ix)?.symptom;
+    let what = match symptom.worst {
+        Ill::Failed => "seen to fail",
+        Ill::Silent => "silent",
+        Ill::Degraded => "says that something is wrong",
+        Ill::Starting | Ill::No => "on its way up",
+    };
+    let until = symptom
+        .well_since
+        .map(|at| format!(", well again since {at}"));
+    Some(format!(
+        "{id}: {what} since {}{}",
+        symptom.worst_since,
+        until.unwrap_or_default()
+    ))
+}
+
+fn listed(case: &Case<'_>, components: &[ComponentIx]) -> String {
+    const NAMED_MAX: usize = 3;
+    let named: Vec<&str> = components
+        .iter()
+        .take(NAMED_MAX)
+        .map(|ix| &*case.node(*ix).component.id)
+        .collect();
+    match components.len().saturating_sub(NAMED_MAX) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// Other sets that explain the same and are contradicted by the same.
+fn rivals(case: &Case<'_>, told: &[Candidate], fits: &[Fit], at: usize) -> Vec<Vec<String>> {
+    let symptoms =
+        |fit: &Fit| -> Vec<ComponentIx> { fit.explained.iter().map(|(ix, _)| *ix).collect() };
+    let own = symptoms(&fits[at]);
+    let others = (0..told.len()).filter(|other| *other != at);
+    others
+        .filter(|other| {
+            (told[*other].cost - told[at].cost).abs() <= RIVAL_WITHIN
+                && symptoms(&fits[*other]) == own
+                && fits[*other].contradicts == fits[at].contradicts
+        })
+        .map(|other| names(case, &told[other].causes))
+        .collect()
+}
