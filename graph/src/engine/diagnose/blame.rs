@@ -132,6 +132,7 @@ fn itself(case: &Case<'_>, ix: ComponentIx, causes: &mut Vec<Cause>) {
 const fn impaired(kind: Kind) -> Option<Cost> {
     match kind {
         Kind::Datacenter | Kind::Building | Kind::Room | Kind::Rack => None,
+        kind if is_power(kind) => Some(3_000),
         Kind::Provider | Kind::Region | Kind::Zone | Kind::Host | Kind::Vm => Some(4_000),
         _ => Some(0),
     }

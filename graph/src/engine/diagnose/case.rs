@@ -14,7 +14,7 @@ pub(super) struct Seen {
     pub(super) symptom: Symptom,
     /// More than one look says so.
     pub(super) confirmed: bool,
-    /// Where those look from that see it fail, or saw it last; sorted.
+    /// Where those look from that see what is wrong with it, or saw it last; sorted.
     pub(super) seen_from: Vec<ComponentIx>,
     /// Everything that sees it fail looks from there, and from outside.
     pub(super) accuser: Option<ComponentIx>,
@@ -124,7 +124,11 @@ fn seen(engine: &Engine) -> BTreeMap<ComponentIx, Seen> {
 
 fn look(engine: &Engine, node: &Node, symptom: Symptom) -> Seen {
     let slots = node.slots.iter().map(|slot| &engine.slots[slot.index()]);
-    let said: Vec<&Slot> = slots.filter(|slot| slot.status == Status::Failed).collect();
+    let bad = match symptom.worst {
+        Ill::Degraded => Status::Degraded,
+        _ => Status::Failed,
+    };
+    let said: Vec<&Slot> = slots.filter(|slot| slot.status == bad).collect();
     let mut failing: Vec<&Slot> = said.iter().copied().filter(|slot| slot.fresh).collect();
     let is_seen_now = !failing.is_empty();
     if !is_seen_now {

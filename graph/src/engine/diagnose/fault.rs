@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::super::symptom::{Ill, Return};
+use super::Cost;
 use super::case::Case;
 use super::score::Fit;
 use crate::{ComponentIx, FaultKind, Kind, Status};
@@ -47,6 +48,12 @@ const fn shares(kind: Kind) -> [f64; 10] {
         Kind::Certificate => [0.0, 0.0, 0.0, 0.0, 0.05, 0.93, 0.0, 0.0, 0.0, 0.02],
         _ => [0.02, 0.04, 0.0, 0.05, 0.45, 0.22, 0.16, 0.0, 0.04, 0.02],
     }
+}
+
+/// What it costs that a fault of a component is one of power: the logarithm of its share.
+#[expect(clippy::cast_possible_truncation, reason = "a cost has four digits")]
+pub(super) fn not_power(kind: Kind) -> Cost {
+    (-shares(kind)[FaultKind::Power as usize].max(0.02).ln() * 1_000.0) as Cost
 }
 
 /// How likely each kind of fault is for one of the causes.

@@ -110,10 +110,13 @@ fn pass_to_the_other_side(case: &Case<'_>, ix: ComponentIx, from: Reached, sprea
     let Some(containers) = case.behind.get(&ix) else {
         return;
     };
+    let Some(passed) = passes_on(case, spread, ix, false) else {
+        return;
+    };
     let next = Reached {
         is_seed: false,
         is_cut: true,
-        reach: match from.reach {
+        reach: match passed {
             Reach::Lost => Reach::Lost,
             Reach::Sag | Reach::Soft => Reach::Soft,
         },
@@ -122,10 +125,10 @@ fn pass_to_the_other_side(case: &Case<'_>, ix: ComponentIx, from: Reached, sprea
     for container in containers {
         let mut path = case.node(*container).component.reached_via.iter();
         let is_lost = path.any(|requirement| {
-            let lost = requirement.of.iter().filter(|member| {
-                let reached = spread.reached.get(member);
-                reached.is_some_and(|reached| reached.reach >= from.reach)
-            });
+            let lost = requirement
+                .of
+                .iter()
+                .filter(|member| passes_on(case, spread, **member, false) >= Some(passed));
             requirement.of.len() - lost.count() < requirement.at_least as usize
         });
         let model = &case.engine.model;
@@ -192,35 +195,39 @@ fn arrives(case: &Case<'_>, spread: &Spread, ix: ComponentIx) -> Option<(Reach, 
     worst
 }
 
+/// What a component passes on to those that need it, in the light of what is seen of itself.
+fn passes_on(
+    case: &Case<'_>,
+    spread: &Spread,
+    member: ComponentIx,
+    is_container: bool,
+) -> Option<Reach> {
+    let reached = spread.reached.get(&member)?;
+    let evidence = case.node(member).evidence;
+    let is_there = matches!(evidence, Some(Status::Ok | Status::Degraded));
+    Some(
+        match case.seen.get(&member).map(|seen| seen.symptom.worst) {
+            // What is explained passes on what it is seen to be.
+            Some(Ill::Failed | Ill::Silent) => Reach::Lost,
+            // It says that something is wrong, and it is there.
+            Some(_) if !is_container && is_there => reached.reach.min(Reach::Sag),
+            // Whoever is seen to work passes on no more than trouble.
+            None if !is_container && !reached.is_seed && case.is_healthy(member) => Reach::Soft,
+            _ => reached.reach,
+        },
+    )
+}
+
 fn through(case: &Case<'_>, spread: &Spread, to: &Node, edge: Edge<'_>) -> Option<Reach> {
     let (mut touched, mut sag, mut lost) = (0_usize, 0_usize, 0_usize);
     let is_container = edge.relation == Relation::Container;
     for (member, _) in edge.members() {
-        let Some(reached) = spread.reached.get(&member) else {
+        let Some(reach) = passes_on(case, spread, member, is_container) else {
             continue;
         };
         touched += 1;
-        match case.seen.get(&member).map(|seen| seen.symptom.worst) {
-            // What is explained passes on what it is seen to be.
-            Some(Ill::Failed | Ill::Silent) => lost += 1,
-            // It says that something is wrong, and it is there.
-            Some(Ill::Degraded | Ill::Starting)
-                if !is_container
-                    && matches!(
-                        case.node(member).evidence,
-                        Some(Status::Ok | Status::Degraded)
-                    ) =>
-            {
-                sag += usize::from(reached.reach == Reach::Sag);
-            }
-            // Whoever is seen to work passes on no more than trouble.
-            None if !is_container && !reached.is_seed && case.is_healthy(member) => {}
-            _ => match reached.reach {
-                Reach::Soft => {}
-                Reach::Sag => sag += 1,
-                Reach::Lost => lost += 1,
-            },
-        }
+        sag += usize::from(reach == Reach::Sag);
+        lost += usize::from(reach == Reach::Lost);
     }
     let spare = edge.of.len() - (edge.at_least as usize).min(edge.of.len());
     if touched == 0 {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::super::symptom::{Ill, Return, Symptom};
 use super::case::{Case, Seen, is_power};
+use super::fault::not_power;
 use super::reach::{Reach, Reached, Spread, spread};
 use super::{Cause, Cost};
 use crate::{ComponentIx, Kind, Timestamp};
@@ -89,13 +90,12 @@ fn when_reached_so(symptom: &Symptom, reached: &Reached) -> Cost {
     let rebooted = matches!(symptom.returned, Some(Return::Unclean | Return::Rebooted));
     match (symptom.worst, reached.reach) {
         (Ill::Failed | Ill::Silent, Reach::Lost) => 100,
-        (Ill::Failed, Reach::Sag) => 2_000,
-        (Ill::Failed, Reach::Soft) => 2_500,
+        (Ill::Failed, Reach::Sag | Reach::Soft) => 2_500,
         (Ill::Silent, Reach::Sag) if rebooted => 300,
         (Ill::Silent, Reach::Sag) => 700,
         (Ill::Silent, Reach::Soft) => 4_000,
-        (Ill::Degraded, Reach::Lost) => 2_000,
-        (Ill::Degraded, Reach::Sag | Reach::Soft) => 1_000,
+        (Ill::Degraded, Reach::Lost | Reach::Sag) => 2_000,
+        (Ill::Degraded, Reach::Soft) => 1_000,
         (Ill::Starting | Ill::No, Reach::Lost) => 500,
         (Ill::Starting | Ill::No, Reach::Sag | Reach::Soft) => 1_500,
     }
@@ -149,8 +149,11 @@ pub(super) fn fit(case: &Case<'_>, causes: &[&Cause]) -> Fit {
             Some(reached) => {
                 let mut cost = when_reached(case, causes[reached.by], seen, reached);
                 let late = begins[reached.by]
-                    .is_some_and(|begin| seen.symptom.onset > begin.plus(AT_ONCE));
+                    .is_some_and(|begin| seen.symptom.worst_since > begin.plus(AT_ONCE));
                 if late && reached.at_once && !reached.is_seed {
+                    cost += LATE;
+                }
+                if told_from_inside(case, &fit.spread, seen, reached) {
                     cost += LATE;
                 }
                 fit.cost += cost.min(out_of_nothing);
@@ -163,6 +166,7 @@ pub(super) fn fit(case: &Case<'_>, causes: &[&Cause]) -> Fit {
             None => left.push((*ix, seen)),
         }
     }
+    fit.cost += must_be_power(case, causes, &fit);
     settle_the_rest(case, &left, &mut fit);
     fit
 }
@@ -173,11 +177,43 @@ fn does_work(case: &Case<'_>, ix: ComponentIx) -> bool {
     kind >= Kind::Dns || kind == Kind::Host || kind == Kind::Vm
 }
 
+/// What it costs that a cause must be a loss of power, because who it hit came back with another boot.
+fn must_be_power(case: &Case<'_>, causes: &[&Cause], fit: &Fit) -> Cost {
+    let mut rebooted = vec![false; causes.len()];
+    for (ix, by) in &fit.explained {
+        rebooted[*by] |= case.seen[ix].symptom.returned == Some(Return::Unclean);
+    }
+    let of = causes.iter().zip(rebooted);
+    of.filter(|(cause, rebooted)| *rebooted && cause.is_seed)
+        .map(|(cause, _)| {
+            let kinds = cause.seeds.iter().map(|ix| case.node(*ix).component.kind);
+            kinds.map(not_power).max().unwrap_or(0)
+        })
+        .sum()
+}
+
+/// Whether somebody told of it who was hit by the same at once, and could not have told any more.
+fn told_from_inside(case: &Case<'_>, spread: &Spread, seen: &Seen, reached: &Reached) -> bool {
+    let could_not = |vantage: &ComponentIx| {
+        let hit = spread.reached.get(vantage);
+        let is_hit = hit.is_some_and(|hit| hit.reach == Reach::Lost);
+        let told_before = case
+            .seen
+            .get(vantage)
+            .is_some_and(|other| other.symptom.worst_since >= seen.symptom.worst_since);
+        is_hit && told_before
+    };
+    !reached.is_seed
+        && reached.at_once
+        && reached.reach == Reach::Lost
+        && seen.seen_from.iter().any(could_not)
+}
+
 /// Whether it can come from there: not before.
 fn is_after(seen: &Seen, reached: &Reached) -> bool {
     reached
         .since
-        .is_none_or(|since| seen.symptom.onset.plus(NOTICED_BEFORE) >= since)
+        .is_none_or(|since| seen.symptom.worst_since.plus(NOTICED_BEFORE) >= since)
 }
 
 /// When each cause began, by itself or by the first that it explains.
@@ -186,8 +222,8 @@ fn begins(case: &Case<'_>, causes: &[&Cause], spread: &Spread) -> Vec<Option<Tim
     for (ix, seen) in &case.seen {
         let reached = spread.reached.get(ix);
         if let Some(reached) = reached.filter(|reached| reached.reach == Reach::Lost) {
-            let known = begins[reached.by].unwrap_or(seen.symptom.onset);
-            begins[reached.by] = Some(known.min(seen.symptom.onset));
+            let known = begins[reached.by].unwrap_or(seen.symptom.worst_since);
+            begins[reached.by] = Some(known.min(seen.symptom.worst_since));
         }
     }
     begins
@@ -204,8 +240,8 @@ fn settle_the_rest(case: &Case<'_>, left: &[(ComponentIx, &Seen)], fit: &mut Fit
         if by >= Reach::Sag && matches!(seen.symptom.worst, Ill::Failed | Ill::Silent) {
             losses += 1;
             began = began
-                .min(Some(seen.symptom.onset))
-                .or(Some(seen.symptom.onset));
+                .min(Some(seen.symptom.worst_since))
+                .or(Some(seen.symptom.worst_since));
             for outer in case.engine.model.chain(*ix).skip(1) {
                 *lost.entry(outer).or_default() += 1;
             }
@@ -221,12 +257,13 @@ fn settle_the_rest(case: &Case<'_>, left: &[(ComponentIx, &Seen)], fit: &mut Fit
         if !seen.seen_from.is_empty() && seen.seen_from.iter().all(hit) {
             cost = cost.min(3_000);
         }
-        let is_after = began.is_some_and(|began| seen.symptom.onset.plus(NOTICED_BEFORE) >= began);
+        let is_after =
+            began.is_some_and(|began| seen.symptom.worst_since.plus(NOTICED_BEFORE) >= began);
         if losses >= CROWD && is_after {
             match seen.symptom.worst {
                 // Whoever is left does the work of those that are lost.
                 Ill::Degraded | Ill::Starting | Ill::No if does_work(case, *ix) => {
-                    cost = cost.min(1_500);
+                    cost = cost.min(1_000);
                 }
                 Ill::Degraded | Ill::Starting | Ill::No => {}
                 // Nearly everything around it is lost: it needs what they need, whatever the topology says.
