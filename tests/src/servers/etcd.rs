@@ -124,6 +124,8 @@ impl EtcdCluster {
             .args(["--initial-cluster", &cluster])
             .args(["--initial-cluster-token", member.token])
             .args(["--initial-cluster-state", state])
+            // Twice as patient as by default: a busy machine must not cost a leader its place.
+            .args(["--heartbeat-interval", "200", "--election-timeout", "2000"])
             .args(&self.extra);
         let log = self.log_path(index);
         self.members[index].daemon = Some(Daemon::spawn("etcd", &mut command, &log));
