@@ -8,8 +8,8 @@ use std::time::Duration;
 use blackstart_tests::{Daemon, binary};
 use serde_json::Value;
 
-/// How long a part may take to start on a busy machine.
-pub(crate) const START: Duration = Duration::from_secs(20);
+/// How long a part may take to start on a busy machine; alone it needs a moment.
+pub(crate) const START: Duration = Duration::from_secs(60);
 
 /// An aggregator that listens on this port.
 pub(crate) fn aggregator(home: &Path, port: u16) -> Daemon {
