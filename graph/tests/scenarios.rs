@@ -1,7 +1,7 @@
 //! Real outages, replayed: at the moments that their expectations name, the engine has the conditions that they name.
 //!
-//! The scenarios are data beside the checkout, in `../shared/scenarios`; each is a folder with `topology.toml`, `events.jsonl` and
-//! `expect.toml`. What else an expectation asks for (root causes, recovery) is not looked at here.
+//! The scenarios are data: ours in `tests/scenarios`, and others beside the checkout, in `../shared/scenarios`. Each is a folder
+//! with `topology.toml`, `events.jsonl` and `expect.toml`. What else an expectation asks for (root causes, recovery) is not looked at here.
 
 #![expect(
     clippy::unwrap_used,
@@ -30,13 +30,15 @@ struct Expectation {
 
 fn scenarios() -> Vec<PathBuf> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let folder = project.parent().unwrap().join("shared/scenarios");
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| {
-        panic!(
-            "the scenarios are expected in {}, beside the checkout: {error}",
-            folder.display()
-        )
-    });
+    let beside = project.parent().unwrap().join("shared/scenarios");
+    let mut found = in_folder(&project.join("tests/scenarios"));
+    found.extend(in_folder(&beside));
+    found
+}
+
+fn in_folder(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("scenarios are expected in {}: {error}", folder.display()));
     let mut found: Vec<PathBuf> = entries
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.join("expect.toml").exists())

@@ -1,4 +1,4 @@
-//! Blackstart's automation: `cargo xtask ci`, `test`, `tidy`, `docs`, `bench`.
+//! Blackstart's automation: `cargo xtask ci`, `test`, `tidy`, `docs`, `scenarios`, `bench`.
 //!
 //! `ci` is what `.ci/run` calls: formatting, lints, documentation, tidiness, dependencies, then `test`,
 //! which is the README's test command. Each step runs even when an earlier one has failed,
@@ -7,6 +7,7 @@
 mod bench;
 mod docs;
 mod packages;
+mod scenarios;
 mod steps;
 mod tidy;
 
@@ -22,14 +23,17 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::check_tree(),
         ["docs"] => docs::docs(docs::Mode::Write),
         ["docs", "--check"] => docs::docs(docs::Mode::Check),
+        ["scenarios"] => scenarios::scenarios(docs::Mode::Write),
+        ["scenarios", "--check"] => scenarios::scenarios(docs::Mode::Check),
         ["bench", rest @ ..] => bench::bench(rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask ci | test | tidy | docs | bench\n\
+                "usage: cargo xtask ci | test | tidy | docs | scenarios | bench\n\
                  \n  ci     everything that must pass before a change lands\
                  \n  test   installs the servers that the tests need, then runs every test\
                  \n  tidy   the rules of the house that no compiler checks\
                  \n  docs   writes docs/probes/ from the probes' comments; --check: is it up to date?\
+                 \n  scenarios   writes the events of tests/scenarios/; --check: are they up to date?\
                  \n  bench  measures the programs: [--profile NAME] [--short] [ROW…]"
             );
             return ExitCode::from(2);

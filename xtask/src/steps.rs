@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{docs, packages, tidy};
+use crate::{docs, packages, scenarios, tidy};
 
 /// Crates that must not enter the tree: a second TLS provider, or one that needs a system library.
 const UNWANTED: [&str; 3] = ["aws-lc-sys", "openssl-sys", "native-tls"];
@@ -58,6 +58,7 @@ pub(crate) fn ci() -> Result<(), StepError> {
         }),
         ("documentation", &rustdoc),
         ("pages", &|| docs::docs(docs::Mode::Check)),
+        ("scenarios", &|| scenarios::scenarios(docs::Mode::Check)),
         ("tests", &test),
     ])
 }
