@@ -24,8 +24,11 @@ use crate::steps::{StepError, println_step};
 /// Where the scenarios are.
 const FOLDER: &str = "tests/scenarios";
 
-/// Each incident: the name of its folder, and its events.
-const INCIDENTS: [(&str, fn() -> String); 5] = [
+/// The name of a scenario's folder, and what writes its events.
+type Incident = (&'static str, fn() -> String);
+
+/// Every incident.
+const INCIDENTS: [Incident; 5] = [
     (clever_cloud_2025::NAME, clever_cloud_2025::events),
     (cloud_iam_2024::NAME, cloud_iam_2024::events),
     (imparato_2021::NAME, imparato_2021::events),

@@ -64,7 +64,7 @@ fn loses_power(number: i64) -> Life {
 }
 
 fn is_cut() -> Life {
-    Life::long(BEGIN, 60).is_cut(SPLIT).heals(SPLIT_ENDS)
+    Life::long(BEGIN, 60).loses_path(SPLIT).heals(SPLIT_ENDS)
 }
 
 /// The survivors carry the load of those that went.
@@ -219,7 +219,11 @@ fn databases(stage: &mut Stage) {
         let (host, name) = (format!("hv-{site}-{seat}"), format!("db-{number:02}"));
         let story = match (site, seat) {
             (2, 4..=6) => {
-                let opened = [DAY.hm(15, 55), DAY.hm(16, 10), DAY.hm(17, 9)][seat as usize - 4];
+                let opened = match seat {
+                    4 => DAY.hm(15, 55),
+                    5 => DAY.hm(16, 10),
+                    _ => DAY.hm(17, 9),
+                };
                 let volume = story(ok())
                     .then(POWER_RETURNS, starting("locked: waits for its key"))
                     .then(opened, ok());

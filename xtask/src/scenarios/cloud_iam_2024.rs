@@ -47,10 +47,10 @@ pub(super) fn events() -> String {
     stage.beat(
         Beat::default()
             .every(120, BEGIN, DAY.hm(8, 57))
-            .every(30, DAY.hm(8, 57), DAY.hm(9, 20))
-            .every(300, DAY.hm(9, 20), DAY.hm(10, 35))
-            .every(60, DAY.hm(10, 35), DAY.hm(10, 50))
-            .every(120, DAY.hm(10, 50), DAY.hm(11, 42)),
+            .every(45, DAY.hm(8, 57), DAY.hm(9, 20))
+            .every(450, DAY.hm(9, 20), DAY.hm(10, 35))
+            .every(120, DAY.hm(10, 35), DAY.hm(10, 51))
+            .every(210, DAY.hm(10, 51), DAY.hm(11, 42)),
     );
     outside(&mut stage);
     for (number, (node, ends_s, back)) in NODES.into_iter().enumerate() {
@@ -98,7 +98,7 @@ fn outside(stage: &mut Stage) {
 fn node_at_provider(stage: &mut Stage, number: usize, node: &str, lease_ends: At, back: At) {
     let renews = lease_ends.plus(-LEASE_S / 2);
     let life = Life::long(BEGIN, 45)
-        .is_cut(lease_ends.plus(INTERNET_LOST_S))
+        .loses_path(lease_ends.plus(INTERNET_LOST_S))
         .boots(back, 48);
     stage.host(node, life, story(ok()));
 

@@ -9,8 +9,6 @@ pub(super) enum Ending {
     Power,
     /// The path to the aggregator is gone: the agent goes on, and what it sees waits in its spool.
     Cut,
-    /// The host was stopped in order, for this reason.
-    Stopped(&'static str),
 }
 
 /// One stream of an agent, from its opening to its end.
@@ -49,13 +47,8 @@ impl Life {
     }
 
     /// The path between agent and aggregator is gone.
-    pub(super) fn is_cut(self, at: At) -> Self {
+    pub(super) fn loses_path(self, at: At) -> Self {
         self.ends(at, Ending::Cut)
-    }
-
-    /// The host is stopped in order.
-    pub(super) fn stops(self, at: At, reason: &'static str) -> Self {
-        self.ends(at, Ending::Stopped(reason))
     }
 
     /// The same boot is connected again.
@@ -63,7 +56,7 @@ impl Life {
         let last = self.stays.last().copied();
         match last {
             Some(last) => {
-                let uptime_s = last.uptime_s + at.seconds_since(last.from) as i64;
+                let uptime_s = last.uptime_s + at.ms_since(last.from) / 1_000;
                 self.stay(at, uptime_s, last.boot, last.clean)
             }
             None => self.stay(at, 0, 0, true),
@@ -72,14 +65,9 @@ impl Life {
 
     /// Connected again after a boot; the host has been up for so many seconds.
     pub(super) fn boots(self, at: At, uptime_s: i64) -> Self {
-        let (boot, clean) = match self.stays.last() {
-            Some(last) => (
-                last.boot + 1,
-                matches!(last.end, Some((_, Ending::Stopped(_)))),
-            ),
-            None => (0, true),
-        };
-        self.stay(at, uptime_s, boot, clean)
+        // None of these hosts was stopped in order before it booted.
+        let boot = self.stays.last().map_or(0, |last| last.boot + 1);
+        self.stay(at, uptime_s, boot, false)
     }
 
     fn stay(mut self, from: At, uptime_s: i64, boot: u32, clean: bool) -> Self {
@@ -145,7 +133,7 @@ mod tests {
     #[test]
     fn a_cut_agent_delivers_later_and_a_dead_one_never() {
         let cut = Life::long(DAY.hm(0, 0), 9)
-            .is_cut(DAY.hm(1, 0))
+            .loses_path(DAY.hm(1, 0))
             .heals(DAY.hm(2, 0));
         assert_eq!(cut.arrival(DAY.hm(0, 30)), Arrival::AtOnce);
         assert_eq!(cut.arrival(DAY.hm(1, 30)), Arrival::After(DAY.hm(2, 0)));

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::life::{Arrival, Ending, Life, Stay};
+use super::life::{Arrival, Life, Stay};
 use super::story::{Seen, Story};
 use super::time::At;
 
 /// The longest that a watch asks after its round began.
-const OFFSET_MS_MAX: u64 = 8_000;
+const OFFSET_MS_MAX: i64 = 8_000;
 
 /// The path from an agent to the aggregator takes 20 ms and up to this much more.
 const DELAY_MS_MAX: u64 = 180;
@@ -25,10 +25,10 @@ const LOST_AFTER_MS: u64 = 6_000;
 const LATE_SPACING_MS: i64 = 3;
 
 /// An observation holds for two periods and this much more.
-const TTL_SLACK_S: f64 = 20.0;
+const TTL_SLACK_S: i64 = 20;
 
 /// The least that an observation holds, in seconds; an event without `ttl_s` means this.
-const TTL_LEAST_S: f64 = 60.0;
+const TTL_LEAST_S: i64 = 60;
 
 /// When the watches of a group ask.
 #[derive(Debug, Clone, Default)]
@@ -175,23 +175,11 @@ impl Stage {
     fn stream_of(&self, agent: &str, life: &Life, lines: &mut Vec<(At, String)>) {
         for (number, stay) in life.stays.iter().enumerate() {
             lines.push((stay.from, self.connected(agent, stay)));
-            let Some((end, ending)) = stay.end else {
+            let Some((end, _)) = stay.end else {
                 continue;
             };
-            let lost = match ending {
-                Ending::Stopped(reason) => {
-                    let line = Line::new(end, "agent_stopping")
-                        .text("agent", agent)
-                        .text("reason", reason);
-                    lines.push((end, line.end()));
-                    end.plus(5)
-                }
-                Ending::Power | Ending::Cut => {
-                    let wait =
-                        LOST_AFTER_MS + self.chance(&["lost", agent], number) % LOST_AFTER_MS;
-                    end.plus_ms(wait as i64)
-                }
-            };
+            let wait = LOST_AFTER_MS + self.chance(&["lost", agent], number) % LOST_AFTER_MS;
+            let lost = end.plus_ms(wait as i64);
             // An agent that is back sooner than it was given up was never lost.
             if life
                 .stays
@@ -228,17 +216,17 @@ impl Stage {
         for (number, round) in rounds.iter().enumerate() {
             let next = rounds.get(number + 1);
             let before = number.checked_sub(1).and_then(|at| rounds.get(at));
-            let gap_s = match (next, before) {
-                (Some(next), _) => next.seconds_since(*round),
-                (None, Some(before)) => round.seconds_since(*before),
-                (None, None) => TTL_LEAST_S,
+            let gap_ms = match (next, before) {
+                (Some(next), _) => next.ms_since(*round),
+                (None, Some(before)) => round.ms_since(*before),
+                (None, None) => TTL_LEAST_S * 1_000,
             };
-            let spread = OFFSET_MS_MAX.min((gap_s * 800.0) as u64).max(1);
+            let spread = OFFSET_MS_MAX.min(gap_ms * 4 / 5).max(1) as u64;
             let sampled = round.plus_ms((self.chance(&who, 0) % spread) as i64);
             let Some(seen) = watch.story.seen_at(sampled) else {
                 continue;
             };
-            let ttl_s = gap_s * 2.0 + TTL_SLACK_S;
+            let ttl_s = gap_ms * 2 / 1_000 + TTL_SLACK_S;
             let delay = 20 + self.chance(&who, number + 1) % DELAY_MS_MAX;
             match life.arrival(sampled) {
                 Arrival::AtOnce => {
@@ -272,7 +260,7 @@ impl Stage {
     }
 }
 
-fn observation(at: At, watch: &Watch, seen: &Seen, ttl_s: f64, sampled: Option<At>) -> String {
+fn observation(at: At, watch: &Watch, seen: &Seen, ttl_s: i64, sampled: Option<At>) -> String {
     let mut line = Line::new(at, "observation").text("agent", &watch.agent);
     if watch.component != watch.agent {
         line = line.text("component", &watch.component);
@@ -294,7 +282,7 @@ fn observation(at: At, watch: &Watch, seen: &Seen, ttl_s: f64, sampled: Option<A
         line = line.text("sampled_at", &sampled.text());
     }
     if ttl_s > TTL_LEAST_S {
-        line = line.raw("ttl_s", &format!("{ttl_s:.0}"));
+        line = line.raw("ttl_s", &ttl_s.to_string());
     }
     line.end()
 }
@@ -334,7 +322,7 @@ mod tests {
         let mut stage = Stage::new("test");
         stage.beat(Beat::default().every(60, DAY.hm(0, 0), DAY.hm(0, 30)));
         let life = Life::long(DAY.hm(0, 0), 3)
-            .is_cut(DAY.hm(0, 10))
+            .loses_path(DAY.hm(0, 10))
             .heals(DAY.hm(0, 20));
         stage.host("a", life, story(ok()));
         stage.watch(

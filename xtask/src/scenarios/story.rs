@@ -16,7 +16,7 @@ impl Ramp {
         let Some(until) = self.until.filter(|until| *until > since) else {
             return self.to;
         };
-        let part = now.seconds_since(since) / until.seconds_since(since);
+        let part = now.ms_since(since) as f64 / until.ms_since(since) as f64;
         self.from + (self.to - self.from) * part.clamp(0.0, 1.0)
     }
 }
@@ -83,7 +83,7 @@ pub(super) fn failed(detail: &str) -> Look {
     Look::new("failed", detail)
 }
 
-/// What is seen of one part, step by step. A step without a look: nobody asks.
+/// What is seen of one part, step by step. Without a look: nobody asks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Story {
     steps: Vec<(At, Option<Look>)>,
@@ -107,12 +107,6 @@ impl Story {
     /// From then on this.
     pub(super) fn then(mut self, at: At, look: Look) -> Self {
         self.steps.push((at, Some(look)));
-        self
-    }
-
-    /// From then on nobody asks.
-    pub(super) fn then_unseen(mut self, at: At) -> Self {
-        self.steps.push((at, None));
         self
     }
 
@@ -172,15 +166,15 @@ mod tests {
 
     #[test]
     fn each_step_holds_until_the_next() {
-        let story = story(ok())
+        let story = unseen()
             .then(DAY.hm(1, 10), failed("no answer"))
-            .then_unseen(DAY.hm(1, 20))
+            .then(DAY.hm(1, 20), starting("coming up"))
             .then(DAY.hm(1, 30), ok());
         for (minute, expected) in [
-            (9, Some("ok")),
+            (9, None),
             (10, Some("failed")),
             (19, Some("failed")),
-            (20, None),
+            (20, Some("starting")),
             (30, Some("ok")),
         ] {
             assert_eq!(status(&story, minute), expected, "minute {minute}");

@@ -48,9 +48,9 @@ impl At {
         Self(self.0 + milliseconds)
     }
 
-    /// Seconds from an earlier moment to this one.
-    pub(super) fn seconds_since(self, earlier: Self) -> f64 {
-        (self.0 - earlier.0) as f64 / SECOND as f64
+    /// Milliseconds from an earlier moment to this one.
+    pub(super) const fn ms_since(self, earlier: Self) -> i64 {
+        self.0 - earlier.0
     }
 
     /// The whole minute that this is, or the next one.
