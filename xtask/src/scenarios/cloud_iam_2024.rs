@@ -117,7 +117,8 @@ fn node_at_provider(stage: &mut Stage, number: usize, node: &str, lease_ends: At
 
     // Who has to renew sees that nobody answers; the others do not ask.
     let server = story(ok())
-        .then(renews, failed("no answer to DHCPREQUEST"))
+        .then_unseen(OUTAGE)
+        .then(renews.max(OUTAGE), failed("no answer to DHCPREQUEST"))
         .then(back, ok());
     stage.watch(node, "dhcp", "dhcp.answer", server);
     let names = story(ok())

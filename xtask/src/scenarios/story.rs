@@ -110,6 +110,12 @@ impl Story {
         self
     }
 
+    /// From then on nobody asks.
+    pub(super) fn then_unseen(mut self, at: At) -> Self {
+        self.steps.push((at, None));
+        self
+    }
+
     /// Between the two moments, what this says instead.
     pub(super) fn except(mut self, from: At, until: At, look: &Look) -> Self {
         let after = self.step_at(until).map(|(_, look)| look.clone());
