@@ -36,7 +36,11 @@ impl Nginx {
         let mut command = Command::new("/usr/sbin/nginx");
         command.arg("-p").arg(home.path()).arg("-c").arg(conf);
         let mut daemon = Daemon::spawn("nginx", &mut command, &home.join("log"));
-        daemon.wait_ready(READY_MAX, || TcpStream::connect(http.address()).is_ok());
+        daemon.wait_ready(READY_MAX, || {
+            let secured = certificate.is_some().then(|| https.address());
+            let mut ports = [Some(http.address()), secured].into_iter().flatten();
+            ports.all(|port| TcpStream::connect(port).is_ok())
+        });
         Self {
             daemon,
             http,

@@ -106,6 +106,20 @@ fn completed(excerpt: &str) -> String {
     text
 }
 
+/// Nothing happens in it, so an expectation may be unmet; a file that cannot be read ends with another code.
+fn is_read_as_expectations(home: &TempHome, block: &str) {
+    home.write("topology.toml", "[component.a]\nkind = \"host\"\n");
+    home.write("events.jsonl", "");
+    home.write("expect.toml", block);
+    let output = Command::new(binary("blackstart"))
+        .arg("test")
+        .arg(home.path())
+        .output()
+        .expect("our own program runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{block}: {said}");
+}
+
 #[test]
 fn every_toml_block_of_the_documentation_is_valid() {
     let home = TempHome::new("documented");
@@ -120,6 +134,11 @@ fn every_toml_block_of_the_documentation_is_valid() {
     {
         let text = std::fs::read_to_string(page).expect("the page is there");
         for (line, block) in blocks(&text, "toml") {
+            if block.contains("[[expect]]") {
+                is_read_as_expectations(&home, &block);
+                checked += 1;
+                continue;
+            }
             let (command, text): (&[&str], _) = if block.contains("[component.") {
                 (&["blackstart", "topology", "validate"], completed(&block))
             } else if block.contains("listen =") || block.contains("[journal]") {

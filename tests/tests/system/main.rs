@@ -20,6 +20,7 @@ mod rabbitmq;
 mod reload;
 mod reload_agent;
 mod remember;
+mod scenarios;
 mod secrets;
 mod security;
 mod supervised;
