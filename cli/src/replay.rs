@@ -212,5 +212,12 @@ fn words(engine: &Engine, diagnosis: &Diagnosis) -> String {
             hypothesis.unexplained
         );
     }
+    if diagnosis.not_in_model >= 0.01 {
+        let _ = writeln!(
+            text,
+            "  {:>5.1} %  something that the topology does not have",
+            diagnosis.not_in_model * 100.0
+        );
+    }
     text
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::parts::{START, agent, aggregator, journaled};
+use crate::parts::{START, agent, aggregator, journaled, try_journaled};
 
 /// Rounds of each of the two tests; together the 200 that are asked for.
 const ROUNDS: usize = 100;
@@ -201,7 +201,8 @@ fn agent_and_aggregator_killed_at_random_lose_nothing_and_count_nothing_twice() 
     let mut probing = agent(home.path(), &config);
     // On a slow machine none of the following may live long enough to be heard, but for the last.
     blackstart_tests::wait_until("the first agent to be heard", HEARD, || {
-        !journaled(home.path()).is_empty()
+        let journal = try_journaled(home.path());
+        journal.is_ok_and(|journal| !journal.is_empty())
     });
     for _ in 0..ROUNDS {
         std::thread::sleep(Duration::from_millis(random.random_range(20..500)));

@@ -60,16 +60,22 @@ pub(crate) fn condition(port: u16, id: &str) -> Option<String> {
 
 /// The sequences that the journal holds, by incarnation, in the journal's order.
 pub(crate) fn journaled(home: &Path) -> BTreeMap<String, Vec<u64>> {
+    match try_journaled(home) {
+        Ok(journal) => journal,
+        Err(said) => panic!("{said}"),
+    }
+}
+
+/// The same, of an aggregator that may not have got that far: what was said then.
+pub(crate) fn try_journaled(home: &Path) -> Result<BTreeMap<String, Vec<u64>>, String> {
     let output = Command::new(binary("blackstart-aggregator"))
         .args(["journal", "--state-dir"])
         .arg(home.join("aggregator"))
         .output()
         .expect("the journal is shown");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
     let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let entry: Value = serde_json::from_str(line).expect("an entry is JSON");
@@ -84,5 +90,5 @@ pub(crate) fn journaled(home: &Path) -> BTreeMap<String, Vec<u64>> {
                 .push(entry["sequence"].as_u64().expect("a sequence"));
         }
     }
-    found
+    Ok(found)
 }
