@@ -129,7 +129,7 @@ impl Engine {
                 ..
             } => {
                 let ix = self.known(component)?;
-                self.remember_provider(event.at, ix, indicator);
+                self.remember_provider(ix, indicator);
             }
             EventKind::Action {
                 id: Some(id),

@@ -19,7 +19,6 @@ pub(super) struct Action {
 /// What a provider says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ProviderWord {
-    pub(super) at: Timestamp,
     pub(super) indicator: String,
 }
 
@@ -52,8 +51,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn remember_provider(&mut self, at: Timestamp, ix: ComponentIx, indicator: &str) {
+    pub(super) fn remember_provider(&mut self, ix: ComponentIx, indicator: &str) {
         let indicator = indicator.to_owned();
-        self.provider.insert(ix, ProviderWord { at, indicator });
+        self.provider.insert(ix, ProviderWord { indicator });
     }
 }

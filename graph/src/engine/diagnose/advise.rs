@@ -110,6 +110,7 @@ const fn check(kind: Kind) -> &'static str {
         Kind::DhcpServer => "dhcp.offer",
         Kind::EtcdMember | Kind::EtcdCluster => "etcd.member",
         Kind::Host | Kind::Bmc | Kind::Rack | Kind::Room => "bmc.power",
+        Kind::Provider | Kind::Region | Kind::Zone | Kind::Datacenter => "provider.status",
         _ => "tcp.connect",
     }
 }

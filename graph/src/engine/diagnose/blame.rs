@@ -25,6 +25,28 @@ const ACCUSED_MIN: usize = 3;
 /// The load of the first of two supplies trips the second every other time.
 const LOAD_TRIPS: Cost = 700;
 
+/// What could be to blame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nature {
+    /// A component, or redundant inputs together.
+    Component,
+    /// What some components have in common.
+    Label,
+    /// What somebody did.
+    Action,
+    /// An agent that sees things fail that work.
+    Vantage,
+    /// The aggregator hears nobody any more.
+    Isolation,
+}
+
+impl Nature {
+    /// Whether the cause is where it begins, and does not only touch it.
+    pub(super) const fn is_where_it_begins(self) -> bool {
+        matches!(self, Self::Component)
+    }
+}
+
 /// Something that could be to blame.
 #[derive(Debug, Clone)]
 pub(super) struct Cause {
@@ -38,8 +60,7 @@ pub(super) struct Cause {
     pub(super) prior: Cost,
     /// It cannot have done anything before.
     pub(super) since: Option<Timestamp>,
-    /// The seeds are what it is, not only what it touches.
-    pub(super) is_seed: bool,
+    pub(super) nature: Nature,
 }
 
 /// Everything that leads to a symptom; and whether there was more than is looked at.
@@ -123,7 +144,7 @@ fn itself(case: &Case<'_>, ix: ComponentIx, causes: &mut Vec<Cause>) {
             mode: *mode,
             prior: prior + extra,
             since: seen.map(|seen| seen.symptom.onset),
-            is_seed: true,
+            nature: Nature::Component,
         });
     }
 }
@@ -185,7 +206,7 @@ fn redundant_inputs(
             since: onsets.map(|seen| seen.symptom.onset).min(),
             seeds: members,
             mode: Reach::Lost,
-            is_seed: true,
+            nature: Nature::Component,
         });
     }
 }
@@ -218,7 +239,7 @@ fn labels(case: &Case<'_>, causes: &mut Vec<Cause>) {
                 mode,
                 prior: 14_500,
                 since: None,
-                is_seed: false,
+                nature: Nature::Label,
             });
         }
     }
@@ -252,7 +273,7 @@ fn actions(case: &Case<'_>, causes: &mut Vec<Cause>) {
                 12_000
             },
             since: Some(action.at),
-            is_seed: false,
+            nature: Nature::Action,
         });
     }
 }
@@ -277,7 +298,7 @@ fn observers(case: &Case<'_>, causes: &mut Vec<Cause>) {
                 mode: Reach::Soft,
                 prior: 13_500,
                 since: None,
-                is_seed: false,
+                nature: Nature::Vantage,
             });
         }
     }
@@ -294,7 +315,7 @@ fn observers(case: &Case<'_>, causes: &mut Vec<Cause>) {
             mode: Reach::Lost,
             prior: 13_200,
             since: None,
-            is_seed: false,
+            nature: Nature::Isolation,
         });
     }
 }

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use super::super::symptom::{Ill, Return};
-use super::Cost;
+use super::blame::Nature;
 use super::case::Case;
 use super::score::Fit;
+use super::{Cause, Cost};
 use crate::{ComponentIx, FaultKind, Kind, Status};
 
 /// Shares below this are not shown.
@@ -56,18 +57,23 @@ pub(super) fn not_power(kind: Kind) -> Cost {
     (-shares(kind)[FaultKind::Power as usize].max(0.02).ln() * 1_000.0) as Cost
 }
 
-/// How likely each kind of fault is for one of the causes.
-pub(super) fn kinds(
-    case: &Case<'_>,
-    fit: &Fit,
-    by: usize,
-    ids: &[String],
-) -> BTreeMap<FaultKind, f64> {
-    let ix = ids.iter().find_map(|id| case.engine.model.find(id));
-    let mut odds = match ix {
-        Some(ix) => shares(case.node(ix).component.kind),
-        // A change, or what has a label in common.
-        None => [0.0, 0.02, 0.0, 0.0, 0.38, 0.55, 0.03, 0.0, 0.0, 0.02],
+/// What a change, or what has a label in common, does.
+const CHANGE: [f64; 10] = [0.0, 0.02, 0.0, 0.0, 0.38, 0.55, 0.03, 0.0, 0.0, 0.02];
+/// Why an agent sees things fail that work.
+const VANTAGE: [f64; 10] = [0.0, 0.35, 0.0, 0.05, 0.05, 0.1, 0.1, 0.35, 0.0, 0.0];
+/// Why an aggregator hears nobody.
+const ISOLATION: [f64; 10] = [0.02, 0.85, 0.0, 0.03, 0.05, 0.03, 0.02, 0.0, 0.0, 0.0];
+
+/// How likely each kind of fault is for one of the causes, by the name of one of its parts. In the order of [`FaultKind::ALL`]; sums to 1.
+pub(super) fn odds(case: &Case<'_>, fit: &Fit, cause: &Cause, by: usize, id: &str) -> [f64; 10] {
+    let ix = case.engine.model.find(id);
+    let is_itself = cause.nature.is_where_it_begins();
+    let ix = ix.filter(|_| is_itself);
+    let mut odds = match (cause.nature, ix) {
+        (Nature::Component, Some(ix)) => shares(case.node(ix).component.kind),
+        (Nature::Vantage, _) => VANTAGE,
+        (Nature::Isolation, _) => ISOLATION,
+        _ => CHANGE,
     };
     if let Some(ix) = ix {
         weigh_own_checks(case, ix, &mut odds);
@@ -98,13 +104,28 @@ pub(super) fn kinds(
         &[FaultKind::Power, FaultKind::Cooling],
     );
     let sum: f64 = odds.iter().sum();
-    let shares = FaultKind::ALL.into_iter().zip(odds.map(|odd| odd / sum));
-    let shown: BTreeMap<FaultKind, f64> = shares.filter(|(_, share)| *share >= SHOWN_MIN).collect();
-    let sum: f64 = shown.values().sum();
-    shown
+    odds.map(|odd| odd / sum)
+}
+
+/// The odds as they are shown: to three digits, the small ones left out, and the greatest takes what that leaves, so that they sum to 1.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a thousand"
+)]
+pub(super) fn shown(odds: [f64; 10]) -> BTreeMap<FaultKind, f64> {
+    let mut shares: Vec<(FaultKind, u32)> = FaultKind::ALL
         .into_iter()
-        .map(|(kind, share)| (kind, share / sum))
-        .collect()
+        .zip(odds)
+        .filter(|(_, share)| *share >= SHOWN_MIN)
+        .map(|(kind, share)| (kind, (share * 1_000.0).round() as u32))
+        .collect();
+    let sum: u32 = shares.iter().map(|(_, share)| share).sum();
+    if let Some((_, greatest)) = shares.iter_mut().max_by_key(|(_, share)| *share) {
+        *greatest = (*greatest + 1_000).saturating_sub(sum);
+    }
+    let part = |(kind, share)| (kind, f64::from(share) / 1_000.0);
+    shares.into_iter().map(part).collect()
 }
 
 fn weigh(odds: &mut [f64; 10], likelier: &[FaultKind], witnesses: u32, unlikelier: &[FaultKind]) {

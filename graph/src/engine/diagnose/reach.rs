@@ -52,7 +52,7 @@ pub(super) fn spread(case: &Case<'_>, causes: &[&Cause]) -> Spread {
                 reach: cause.mode,
                 by,
                 since: cause.since,
-                is_seed: cause.is_seed,
+                is_seed: cause.nature.is_where_it_begins(),
                 is_cut: false,
                 at_once: true,
             };

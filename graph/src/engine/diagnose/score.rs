@@ -1,7 +1,7 @@
 //! How well a set of causes fits what is seen.
 //!
 //! Every number is a negative log-likelihood in thousandths of a nat. They are rough on purpose: what decides is their order, which
-//! `cargo test -p blackstart-graph` holds against replayed outages.
+//! replayed outages (`tests/tests/system/scenarios.rs`) and simulated ones (`docs/accuracy.md`) hold.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn out_of_nothing(case: &Case<'_>, ix: ComponentIx, seen: &Seen) -> Cost {
 /// What it costs when that much of a cause reaches it.
 fn when_reached(case: &Case<'_>, cause: &Cause, seen: &Seen, reached: &Reached) -> Cost {
     let symptom = &seen.symptom;
-    let is_supply = cause.is_seed
+    let is_supply = cause.nature.is_where_it_begins()
         && cause
             .seeds
             .iter()
@@ -184,7 +184,7 @@ fn must_be_power(case: &Case<'_>, causes: &[&Cause], fit: &Fit) -> Cost {
         rebooted[*by] |= case.seen[ix].symptom.returned == Some(Return::Unclean);
     }
     let of = causes.iter().zip(rebooted);
-    of.filter(|(cause, rebooted)| *rebooted && cause.is_seed)
+    of.filter(|(cause, rebooted)| *rebooted && cause.nature.is_where_it_begins())
         .map(|(cause, _)| {
             let kinds = cause.seeds.iter().map(|ix| case.node(*ix).component.kind);
             kinds.map(not_power).max().unwrap_or(0)

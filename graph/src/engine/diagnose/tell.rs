@@ -108,8 +108,7 @@ fn faults(case: &Case<'_>, candidate: &Candidate, fit: &Fit) -> BTreeMap<String,
         let victims = fit.explained.iter().filter(|(_, cause)| *cause == by);
         let first = victims.map(|(ix, _)| case.seen[ix].symptom.onset).min();
         for id in &cause.ids {
-            let kind = fault::kinds(case, fit, by, std::slice::from_ref(id));
-            let kind = kind.into_iter().map(|(kind, share)| (kind, rounded(share)));
+            let odds = fault::odds(case, fit, &case.causes[*at], by, id);
             faults.insert(
                 id.clone(),
                 Fault {
@@ -117,7 +116,7 @@ fn faults(case: &Case<'_>, candidate: &Candidate, fit: &Fit) -> BTreeMap<String,
                         .or(cause.since)
                         .or(first)
                         .unwrap_or(case.first()),
-                    kind: kind.collect(),
+                    kind: fault::shown(odds),
                 },
             );
         }
