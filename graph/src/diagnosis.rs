@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
 /// What kind of fault a cause has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FaultKind {
     /// No or bad supply.
@@ -68,7 +68,7 @@ impl FaultKind {
 }
 
 /// One cause of a hypothesis.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     /// Since when, as far as its own symptoms and those of its victims tell.
     pub since: Timestamp,
@@ -77,7 +77,7 @@ pub struct Fault {
 }
 
 /// What to look at next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckNext {
     /// The component.
     pub component: String,
@@ -88,7 +88,7 @@ pub struct CheckNext {
 }
 
 /// A set of root causes that explains what is seen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hypothesis {
     /// The causes, sorted: ids of components, `label:…`, `action:…`.
     pub causes: Vec<String>,
@@ -111,7 +111,7 @@ pub struct Hypothesis {
 }
 
 /// How the hypotheses were found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Search {
     /// Every single cause, and every cause that adds to one of the best of them.
@@ -121,7 +121,7 @@ pub enum Search {
 }
 
 /// What really broke, as far as the evidence goes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// Most likely first; empty when nothing has a symptom.
     pub hypotheses: Vec<Hypothesis>,
@@ -129,4 +129,17 @@ pub struct Diagnosis {
     pub not_in_model: f64,
     /// How they were found.
     pub search: Search,
+}
+
+/// Who was named at which moment of an incident.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Since when they are named.
+    pub at: Timestamp,
+    /// The causes of the first hypothesis.
+    pub causes: Vec<String>,
+    /// Its probability at that moment.
+    pub probability: f64,
+    /// What kind of fault each is held to be: the likeliest.
+    pub kinds: BTreeMap<String, FaultKind>,
 }

@@ -4,6 +4,7 @@
 
 mod changes;
 mod component;
+mod conclude;
 mod condition;
 mod crowd;
 mod diagnose;
@@ -35,6 +36,7 @@ pub use progress::ClassProgress;
 pub use save::LoadError;
 
 use crate::{ComponentIx, Condition, Incident, Timestamp, Topology};
+use conclude::Conclusion;
 use evidence::{Shared, Slot};
 use instant::Instant;
 use model::Model;
@@ -84,6 +86,7 @@ pub struct Engine {
     actions: BTreeMap<String, Action>,
     /// The last word of each provider.
     provider: BTreeMap<ComponentIx, ProviderWord>,
+    conclusion: Conclusion,
     counts: [u32; 7],
 }
 
@@ -113,6 +116,7 @@ impl Engine {
             symptoms: BTreeMap::new(),
             actions: BTreeMap::new(),
             provider: BTreeMap::new(),
+            conclusion: Conclusion::default(),
             counts: [0; 7],
         }
     }
@@ -150,10 +154,16 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let expiry = self.expiries.first().map(|(at, _)| *at);
-        [expiry, self.maintenance_ends, self.tracker.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let conclusion = self.conclusion.deadline(self.now);
+        [
+            expiry,
+            self.maintenance_ends,
+            self.tracker.deadline(),
+            conclusion,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Puts another declared topology in force. Evidence, agents, phases and the incident stay with the components that
@@ -203,18 +213,6 @@ impl Engine {
         self.tracker.incident.as_ref()
     }
 
-    /// Takes the word of a diagnosis on a component that nobody observes; `None` takes it back.
-    pub fn judge(&mut self, at: Timestamp, component: &str, verdict: Option<Verdict>) -> Changes {
-        let mut changes = self.advance(at);
-        if let Some(ix) = self.model.find(component) {
-            self.model.node_mut(ix).verdict = verdict;
-            self.settle(&[ix], &mut changes);
-            self.settle_incident(&mut changes);
-        }
-        changes.settle();
-        changes
-    }
-
     /// Brings the engine's time to `at` and does what fell due, each at its own moment.
     fn tell(&mut self, at: Timestamp, changes: &mut Changes) {
         self.tell_untold(changes);
@@ -227,6 +225,7 @@ impl Engine {
             self.expire(changes);
             self.end_maintenance(changes);
             self.settle_incident(changes);
+            self.conclude(changes);
         }
         self.begin_instant(at);
     }

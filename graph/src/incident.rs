@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{Finding, Timestamp};
 
 /// How far an incident is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ impl IncidentState {
 }
 
 /// An incident.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// Its id: the moment of the first failure and the component, so that it is the same on every replica and after a restart.
     pub id: String,
@@ -43,4 +43,8 @@ pub struct Incident {
     pub resolved: Option<Timestamp>,
     /// The components that failed on their own, or fell silent, in its course.
     pub failed: BTreeSet<String>,
+    /// Who was held to be the cause at which moment, the first first: each entry differs from the one before in its causes or in
+    /// the likeliest kind of one of them. No more than 100; then the first and the last ones are kept.
+    #[serde(default)]
+    pub story: Vec<Finding>,
 }

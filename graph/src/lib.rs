@@ -17,7 +17,7 @@ mod status;
 mod time;
 mod topology;
 
-pub use diagnosis::{CheckNext, Diagnosis, Fault, FaultKind, Hypothesis, Search};
+pub use diagnosis::{CheckNext, Diagnosis, Fault, FaultKind, Finding, Hypothesis, Search};
 pub use engine::{
     ApplyError, Changes, ClassProgress, ComponentRef, ConditionCounts, Engine, EvidenceItem,
     Explanation, LoadError, NeedReport, NeedState, Sample, SlotId, Step, TopologyEntry, Verdict,

@@ -14,6 +14,8 @@ pub struct Changes {
     pub components: Vec<ComponentIx>,
     /// The incident changed.
     pub incident: bool,
+    /// What the engine holds to be the cause changed.
+    pub diagnosis: bool,
     /// The topology was replaced: every index may mean another component. Those that join without it come behind all
     /// others, and are named like any that looks different.
     pub topology: bool,
@@ -23,7 +25,7 @@ impl Changes {
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.components.is_empty() && !self.incident && !self.topology
+        self.components.is_empty() && !self.incident && !self.diagnosis && !self.topology
     }
 
     /// Adds what another event changed. The cost is that of the other.
@@ -34,6 +36,7 @@ impl Changes {
             self.components.extend(other.components);
         }
         self.incident |= other.incident;
+        self.diagnosis |= other.diagnosis;
         self.topology |= other.topology;
     }
 

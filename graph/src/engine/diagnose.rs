@@ -10,6 +10,7 @@ mod advise;
 mod blame;
 mod case;
 mod fault;
+mod judge;
 mod reach;
 mod score;
 mod search;
@@ -18,6 +19,7 @@ mod tell;
 use super::Engine;
 use crate::Diagnosis;
 use blame::Cause;
+pub(super) use tell::Told;
 
 /// Thousandths of a nat.
 pub(super) type Cost = i64;
@@ -26,6 +28,11 @@ impl Engine {
     /// What really broke, as far as the evidence goes at this moment.
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
+        self.diagnose().diagnosis
+    }
+
+    /// The diagnosis with what follows from it.
+    pub(super) fn diagnose(&self) -> Told {
         let case = case::Case::of(self);
         let found = search::search(&case);
         tell::tell(&case, &found)

@@ -114,6 +114,7 @@ impl Engine {
                 let node = self.model.node_mut(ix);
                 if !std::mem::replace(&mut node.gone, true) {
                     let condition = node.condition;
+                    self.conclusion.tell();
                     self.counts[condition as usize] -= 1;
                     self.settle(&[ix], changes);
                     self.account(ix);
@@ -130,12 +131,16 @@ impl Engine {
             } => {
                 let ix = self.known(component)?;
                 self.remember_provider(ix, indicator);
+                self.conclusion.tell();
             }
             EventKind::Action {
                 id: Some(id),
                 affects,
                 ..
-            } => self.remember_action(event.at, id, affects),
+            } => {
+                self.remember_action(event.at, id, affects);
+                self.conclusion.tell();
+            }
             // What a class counts weighs in recovery; no condition follows from it.
             EventKind::Action { id: None, .. }
             | EventKind::Baseline { .. }
@@ -257,6 +262,7 @@ impl Engine {
         }
         self.maintenance_ends = self.maintenance.values().min().copied();
         self.account(ix);
+        self.conclusion.tell();
         changes.components.push(ix);
     }
 

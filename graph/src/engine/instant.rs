@@ -77,9 +77,12 @@ impl Engine {
     /// Writes down what lasted.
     fn end_instant(&mut self) {
         let is_stable = self.tracker.is_stable();
+        let mut is_news = false;
         for at in 0..self.instant.before.len() {
-            self.note_symptom(self.instant.before[at].ix);
+            is_news |= self.note_symptom(self.instant.before[at].ix);
         }
+        let matters = !self.symptoms.is_empty() || self.conclusion.holds_something();
+        self.conclusion.end_instant(self.now, is_news, matters);
         let mut before = std::mem::take(&mut self.instant.before);
         for Before { ix, .. } in before.drain(..) {
             let now = self.now;

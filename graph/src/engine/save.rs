@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::conclude::Conclusion;
 use super::model::index;
 use super::node::{Agent, Stream, UNMARKED, Verdict};
 use super::symptom::{Return, Symptom, View};
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// The version of the snapshot that this release writes and reads.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Why a snapshot cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,12 @@ pub(super) struct Snapshot {
     /// The last word of each provider, by its component.
     #[serde(default)]
     provider: BTreeMap<Arc<str>, ProviderWord>,
+    conclusion: Conclusion,
+}
+
+#[derive(Deserialize)]
+struct VersionOf {
+    version: u32,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -158,7 +165,15 @@ impl Engine {
     /// # Errors
     /// The bytes are damaged or of another version.
     pub fn load(bytes: &[u8], declared: Topology) -> Result<Self, LoadError> {
-        let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(LoadError::Damaged)?;
+        let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|damage| {
+            // What another release wrote may lack a field: that is no damage.
+            match serde_json::from_slice::<VersionOf>(bytes) {
+                Ok(VersionOf { version }) if version != VERSION => {
+                    LoadError::Version { found: version }
+                }
+                _ => LoadError::Damaged(damage),
+            }
+        })?;
         if snapshot.version != VERSION {
             return Err(LoadError::Version {
                 found: snapshot.version,
@@ -244,6 +259,7 @@ impl Engine {
                 .iter()
                 .map(|(ix, word)| (self.model.node(*ix).component.id.clone(), word.clone()))
                 .collect(),
+            conclusion: self.conclusion.clone(),
         }
     }
 
@@ -252,6 +268,7 @@ impl Engine {
         let mut engine = Self {
             tracker: snapshot.tracker,
             actions: snapshot.actions,
+            conclusion: snapshot.conclusion,
             ..Self::unstarted(declared, snapshot.now)
         };
         let old: Vec<Arc<str>> = snapshot.nodes.iter().map(|node| node.id.clone()).collect();
@@ -307,6 +324,9 @@ impl Engine {
         node.run_lost_until = until(saved.run_lost_until_us);
         node.verdict = saved.verdict;
         node.view = saved.view;
+        if saved.verdict.is_some() {
+            self.conclusion.judged.insert(ix);
+        }
         if let Some(symptom) = saved.symptom {
             self.symptoms.insert(ix, symptom);
         }

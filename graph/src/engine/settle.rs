@@ -123,7 +123,11 @@ impl Engine {
             || node.start_lost != facts.start_need_lost
             || node.run_lost != facts.run_need_lost;
         if leaves_a_trace {
+            let is_ill = View::of(node).is_ill();
             self.instant.mark(ix, node);
+            if is_ill || !self.symptoms.is_empty() || self.conclusion.holds_something() {
+                self.conclusion.suspect();
+            }
         }
         node.start_is_lost = facts.start_need_lost;
         node.run_is_lost = facts.run_need_lost;
@@ -153,10 +157,11 @@ impl Engine {
             .agent
             .as_ref()
             .is_some_and(|agent| agent.stream == Stream::Lost && !agent.stopping);
-        let is_broken = counted
-            && !node.is_stopped()
-            && (node.condition == Condition::Down
-                || (is_silent && node.condition == Condition::Unknown && node.ran));
+        // What the diagnosis says of the silent takes them out of no account: they are silent.
+        let is_missed = is_silent && node.ran && node.condition != Condition::Blocked;
+        let is_seen_down =
+            node.condition == Condition::Down && node.evidence == Some(Status::Failed);
+        let is_broken = counted && !node.is_stopped() && (is_seen_down || is_missed);
         self.tracker.note(now, &node.component.id, is_broken);
         let missing = counted && node.ran && !node.condition.is_there();
         let was_missing = std::mem::replace(&mut node.missing, missing);
@@ -168,7 +173,10 @@ impl Engine {
     }
 
     pub(super) fn settle_incident(&mut self, changes: &mut Changes) {
-        changes.incident |= self.tracker.update(self.now);
+        if self.tracker.update(self.now) {
+            changes.incident = true;
+            self.conclusion.tell();
+        }
     }
 }
 

@@ -148,6 +148,7 @@ impl Engine {
         let is_first = known.sampled_at == Timestamp::NEVER;
         let says_the_same = known.fresh == fresh && known.status == sample.status;
         let mut looks_the_same = says_the_same && !is_first && known.progress() == sample.progress;
+        let mut is_confirmed = false;
         self.change_slot(slot, |known| {
             if let Some(detail) = sample.detail
                 && *detail != *known.detail
@@ -162,6 +163,7 @@ impl Engine {
                 } else {
                     1
                 };
+                is_confirmed = known.failures == 2;
             }
             known.status = sample.status;
             known.set_progress(sample.progress);
@@ -173,6 +175,9 @@ impl Engine {
                 known.queued = expires;
             }
         });
+        if is_confirmed {
+            self.conclusion.tell();
+        }
         if fresh && (queued == Timestamp::NEVER || expires < queued) {
             self.expiries.remove(&(queued, slot));
             self.expiries.insert((expires, slot));

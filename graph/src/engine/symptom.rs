@@ -59,6 +59,11 @@ pub(super) struct View {
 }
 
 impl View {
+    /// Whether something is wrong with it.
+    pub(super) fn is_ill(&self) -> bool {
+        self.ill != Ill::No
+    }
+
     /// How it looks now.
     pub(super) fn of(node: &Node) -> Self {
         Self {
@@ -147,14 +152,15 @@ impl Engine {
         follow(known, View::of(node), worked || node.ran, self.now)
     }
 
-    /// Writes down what lasted to the end of an instant.
-    pub(super) fn note_symptom(&mut self, ix: ComponentIx) {
+    /// Writes down what lasted to the end of an instant. Returns whether it looks different.
+    pub(super) fn note_symptom(&mut self, ix: ComponentIx) -> bool {
         match self.symptom_of(ix) {
             Some(symptom) => self.symptoms.insert(ix, symptom),
             None => self.symptoms.remove(&ix),
         };
         let node = self.model.node_mut(ix);
-        node.view = View::of(node);
+        let view = View::of(node);
+        std::mem::replace(&mut node.view, view) != view
     }
 
     /// Every symptom, the present instant included.

@@ -4,19 +4,24 @@
 //! it needs. It is over when everything that worked in the last stable time works again, and
 //! has done so for the same time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Incident, IncidentState, Timestamp};
+use crate::{Diagnosis, Fault, FaultKind, Finding, Incident, IncidentState, Timestamp};
 
 /// One observation period (10 s by default) and half of it to spare.
 pub(super) const SETTLE: Duration = Duration::from_secs(15);
 
+/// The most entries of an incident's story.
+const STORY_MAX: usize = 100;
+/// Who is less likely than not is not named.
+const NAMED_FROM: f64 = 0.5;
+
 /// The state of the incident, without the components themselves.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Tracker {
     pub(super) incident: Option<Incident>,
     /// Components that are broken on their own, or silent, at this moment.
@@ -102,6 +107,43 @@ impl Tracker {
         changed | std::mem::take(&mut self.failed_changed)
     }
 
+    /// Writes down who is named now, if that is news and likely enough to be told. Returns whether it did.
+    pub(super) fn tell_story(&mut self, at: Timestamp, diagnosis: &Diagnosis) -> bool {
+        let is_open = self.is_open();
+        let (Some(incident), Some(first)) = (&mut self.incident, diagnosis.hypotheses.first())
+        else {
+            return false;
+        };
+        let likeliest = |fault: &Fault| {
+            let kinds = fault.kind.iter();
+            kinds
+                .max_by(|a, b| a.1.total_cmp(b.1))
+                .map(|(kind, _)| *kind)
+        };
+        let kinds: BTreeMap<String, FaultKind> = first
+            .faults
+            .iter()
+            .filter_map(|(id, fault)| Some((id.clone(), likeliest(fault)?)))
+            .collect();
+        let is_known = incident
+            .story
+            .last()
+            .is_some_and(|last| last.causes == first.causes && last.kinds == kinds);
+        if !is_open || is_known || first.probability < NAMED_FROM {
+            return false;
+        }
+        if incident.story.len() >= STORY_MAX {
+            incident.story.remove(STORY_MAX / 2);
+        }
+        incident.story.push(Finding {
+            at,
+            causes: first.causes.clone(),
+            probability: first.probability,
+            kinds,
+        });
+        true
+    }
+
     fn wait(&mut self, at: Timestamp) -> bool {
         let before = self
             .began
@@ -123,6 +165,7 @@ impl Tracker {
             opened: *opened,
             resolved: None,
             failed: self.broken.iter().map(|id| id.to_string()).collect(),
+            story: Vec::new(),
         });
         self.rest(at);
         true

@@ -73,7 +73,9 @@ pub(super) fn candidates(case: &Case<'_>) -> (Vec<Cause>, bool) {
     }
     let mut ranked: Vec<(u32, ComponentIx)> =
         below.into_iter().map(|(ix, count)| (count, ix)).collect();
-    ranked.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    // By id where as many follow: what joined in which order decides nothing.
+    let id = |ix: ComponentIx| &case.node(ix).component.id;
+    ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| id(a.1).cmp(id(b.1))));
     let truncated = ranked.len() > CANDIDATES_MAX;
     ranked.truncate(CANDIDATES_MAX);
     let mut causes = Vec::new();

@@ -33,6 +33,8 @@ pub(super) struct Reached {
     pub(super) is_cut: bool,
     /// Through containers and paths alone, which let nothing pass later.
     pub(super) at_once: bool,
+    /// Through containers and supplies alone: what is said of the cause's power is true of it too.
+    pub(super) is_ground: bool,
 }
 
 /// What a set of causes would do, and how many edges were looked at to know.
@@ -55,6 +57,7 @@ pub(super) fn spread(case: &Case<'_>, causes: &[&Cause]) -> Spread {
                 is_seed: cause.nature.is_where_it_begins(),
                 is_cut: false,
                 at_once: true,
+                is_ground: true,
             };
             spread.raise(*seed, reached);
         }
@@ -74,6 +77,7 @@ pub(super) fn spread(case: &Case<'_>, causes: &[&Cause]) -> Spread {
                     reach,
                     is_seed: false,
                     at_once: from.at_once && is_container,
+                    is_ground: from.is_ground && (is_container || supplies(case, ix, *dependent)),
                     ..from
                 };
                 spread.raise(*dependent, next);
@@ -103,6 +107,13 @@ impl Spread {
             }
         }
     }
+}
+
+/// Whether one component is a supply of another.
+fn supplies(case: &Case<'_>, ix: ComponentIx, dependent: ComponentIx) -> bool {
+    let mut needs = case.node(dependent).edges();
+    is_power(case.node(ix).component.kind)
+        && needs.any(|edge| edge.relation.is_hard() && edge.of.binary_search(&ix).is_ok())
 }
 
 /// What stands on a path takes along what is behind it; where the aggregator is behind it, everything else.

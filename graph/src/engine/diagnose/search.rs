@@ -32,6 +32,8 @@ pub(super) struct Found {
     /// The cheapest first; of sets with the same names, only the cheapest.
     pub(super) candidates: Vec<Candidate>,
     pub(super) search: Search,
+    /// How much there was to compare: symptoms by candidates, up to the bound.
+    pub(super) work: u64,
 }
 
 struct Tried {
@@ -158,6 +160,7 @@ impl Searcher<'_, '_> {
             }
         }
         Found {
+            work: WORK_MAX.min(case.seen.len() as u64 * case.causes.len() as u64),
             candidates,
             search: if self.work > WORK_MAX || case.truncated {
                 Search::Bounded

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::super::node::Verdict;
 use super::super::symptom::{Ill, Return};
 use super::case::Case;
 use super::score::{Fit, fit};
 use super::search::{Candidate, Found, RIVAL_WITHIN, names};
-use super::{Cost, advise, fault};
+use super::{Cost, advise, fault, judge};
 use crate::{ComponentIx, Diagnosis, Fault, Hypothesis, Timestamp};
 
 /// The most hypotheses that are told.
@@ -21,8 +22,18 @@ const TOLD_MIN: f64 = 0.02;
 /// What is seen of many components at once is less than so many independent looks: costs count by this part.
 const WITNESSES_SHARE: f64 = 2.0;
 
+/// A diagnosis with what follows from it.
+#[derive(Debug)]
+pub(in crate::engine) struct Told {
+    pub(in crate::engine) diagnosis: Diagnosis,
+    /// What it says of components that nobody observes.
+    pub(in crate::engine) verdicts: BTreeMap<ComponentIx, Verdict>,
+    /// How much there was to compare: symptoms by candidates, up to a bound.
+    pub(in crate::engine) work: u64,
+}
+
 /// Puts what was found into words and probabilities.
-pub(super) fn tell(case: &Case<'_>, found: &Found) -> Diagnosis {
+pub(super) fn tell(case: &Case<'_>, found: &Found) -> Told {
     let symptoms = Cost::try_from(case.seen.len()).unwrap_or(Cost::MAX / NOT_IN_MODEL_EACH);
     let unknown = NOT_IN_MODEL + NOT_IN_MODEL_EACH * symptoms;
     let weights = weights(&found.candidates, unknown);
@@ -55,10 +66,15 @@ pub(super) fn tell(case: &Case<'_>, found: &Found) -> Diagnosis {
                 Vec::new()
             },
         });
-    Diagnosis {
+    let diagnosis = Diagnosis {
         hypotheses: hypotheses.collect(),
         not_in_model: rounded(weights.unknown),
         search: found.search,
+    };
+    Told {
+        diagnosis,
+        verdicts: judge::verdicts(case, told, &fits, &weights.sets),
+        work: found.work,
     }
 }
 
