@@ -21,6 +21,9 @@ impl Timestamp {
     /// Before everything that ever happens.
     pub(crate) const NEVER: Self = Self(i64::MIN);
 
+    /// After everything that ever happens.
+    pub(crate) const FAR: Self = Self(i64::MAX);
+
     /// A moment by its microseconds since the Unix epoch.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {

@@ -8,6 +8,7 @@
 
 mod advise;
 mod blame;
+mod board;
 mod case;
 mod fault;
 mod judge;

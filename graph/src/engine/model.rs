@@ -7,7 +7,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::node::{Edge, Node, PathId};
-use crate::{Component, ComponentIx, Requirement, Timestamp, Topology};
+use crate::{Component, ComponentIx, Kind, Requirement, Timestamp, Topology};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
@@ -15,6 +15,9 @@ pub(super) struct Model {
     /// How many of the nodes, the first ones, were declared.
     pub(super) declared: usize,
     by_id: BTreeMap<Arc<str>, ComponentIx>,
+    /// What stands on the path to the inside of which containers; sorted.
+    behind: BTreeMap<ComponentIx, Vec<ComponentIx>>,
+    aggregators: Vec<ComponentIx>,
     paths: Vec<Arc<[Requirement]>>,
     path_ids: BTreeMap<Arc<[Requirement]>, PathId>,
 }
@@ -80,6 +83,15 @@ impl Model {
         for member in before {
             remove(&mut self.node_mut(member).dependents, ix);
         }
+        let path = self.node(ix).component.reached_via.iter();
+        let path: Vec<ComponentIx> = path
+            .flat_map(|requirement| requirement.of.to_vec())
+            .collect();
+        for member in path {
+            if let Some(behind) = self.behind.get_mut(&member) {
+                remove(behind, ix);
+            }
+        }
         if let Some(outer) = self.node(ix).component.container {
             remove(&mut self.node_mut(outer).content, ix);
         }
@@ -93,8 +105,28 @@ impl Model {
     fn push(&mut self, component: Component, at: Timestamp) -> ComponentIx {
         let ix = index(self.nodes.len());
         self.by_id.insert(component.id.clone(), ix);
+        if component.kind == Kind::Aggregator {
+            self.aggregators.push(ix);
+        }
         self.nodes.push(Node::new(component, at));
         ix
+    }
+
+    /// How many components have, or had, an agent on them.
+    pub(super) fn agents(&self) -> usize {
+        let nodes = self.nodes.iter();
+        nodes.filter(|node| node.agent.is_some()).count()
+    }
+
+    /// The containers that a component stands on the path to.
+    pub(super) fn behind(&self, ix: ComponentIx) -> Option<&Vec<ComponentIx>> {
+        self.behind.get(&ix)
+    }
+
+    /// The aggregator, if the topology has one; of several, the first by id.
+    pub(super) fn aggregator(&self) -> Option<ComponentIx> {
+        let all = self.aggregators.iter().copied();
+        all.min_by(|a, b| self.node(*a).component.id.cmp(&self.node(*b).component.id))
     }
 
     fn connect(&mut self, ix: ComponentIx) {
@@ -108,6 +140,12 @@ impl Model {
             .collect();
         for member in members {
             insert(&mut self.node_mut(member).dependents, ix);
+        }
+        let node = &self.nodes[ix.index()];
+        for requirement in &node.component.reached_via {
+            for member in &requirement.of {
+                insert(self.behind.entry(*member).or_default(), ix);
+            }
         }
         self.find_paths(ix);
     }

@@ -92,6 +92,8 @@ pub(super) struct Node {
     pub(super) run_lost_until: Timestamp,
     /// How it looked when the present instant began.
     pub(super) view: View,
+    /// Since when it is seen to work without a break; never, if it is not.
+    pub(super) well_since: Timestamp,
     /// Its place among those that the present instant touched.
     pub(super) mark: u32,
     pub(super) evidence: Option<Status>,
@@ -133,6 +135,7 @@ impl Node {
             start_lost_until: Timestamp::NEVER,
             run_lost_until: Timestamp::NEVER,
             view: View::default(),
+            well_since: Timestamp::FAR,
             mark: UNMARKED,
             evidence: None,
             verdict: None,

@@ -105,6 +105,8 @@ struct SavedNode {
     symptom: Option<Symptom>,
     #[serde(default, skip_serializing_if = "is_default")]
     view: View,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    well_since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     told: BTreeMap<String, String>,
 }
@@ -226,6 +228,7 @@ impl Engine {
             }),
             symptom: self.symptoms.get(&index(at)).copied(),
             view: node.view,
+            well_since: Some(node.well_since).filter(|since| *since != Timestamp::FAR),
             told: self.told.get(&index(at)).cloned().unwrap_or_default(),
         });
         let slots = self.slots.iter().map(|slot| SavedSlot {
@@ -324,6 +327,7 @@ impl Engine {
         node.run_lost_until = until(saved.run_lost_until_us);
         node.verdict = saved.verdict;
         node.view = saved.view;
+        node.well_since = saved.well_since.unwrap_or(Timestamp::FAR);
         if saved.verdict.is_some() {
             self.conclusion.judged.insert(ix);
         }

@@ -148,7 +148,6 @@ impl Engine {
         let is_first = known.sampled_at == Timestamp::NEVER;
         let says_the_same = known.fresh == fresh && known.status == sample.status;
         let mut looks_the_same = says_the_same && !is_first && known.progress() == sample.progress;
-        let mut is_confirmed = false;
         self.change_slot(slot, |known| {
             if let Some(detail) = sample.detail
                 && *detail != *known.detail
@@ -163,7 +162,6 @@ impl Engine {
                 } else {
                     1
                 };
-                is_confirmed = known.failures == 2;
             }
             known.status = sample.status;
             known.set_progress(sample.progress);
@@ -175,7 +173,10 @@ impl Engine {
                 known.queued = expires;
             }
         });
-        if is_confirmed {
+        let known = &self.slots[slot.index()];
+        let may_confirm = !says_the_same || known.failures == 2;
+        if may_confirm && known.status == Status::Failed {
+            self.instant.mark(component, self.model.node_mut(component));
             self.conclusion.tell();
         }
         if fresh && (queued == Timestamp::NEVER || expires < queued) {

@@ -99,6 +99,9 @@ pub(super) struct Symptom {
     pub(super) well_since: Option<Timestamp>,
     /// It worked before.
     pub(super) worked: bool,
+    /// More than one look said that it failed, or from more than one place.
+    #[serde(default)]
+    pub(super) confirmed: bool,
     /// How its host came back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) returned: Option<Return>,
@@ -120,6 +123,7 @@ pub(super) fn follow(
             worst: ill,
             well_since: None,
             worked,
+            confirmed: false,
             returned: None,
         }),
         (Some(known), Ill::No) => Some(Symptom {
@@ -149,7 +153,22 @@ impl Engine {
         let known = self.symptoms.get(&ix).copied();
         let before = self.instant.before(node);
         let worked = before.is_some_and(|before| before.condition.is_there());
-        follow(known, View::of(node), worked || node.ran, self.now)
+        let view = View::of(node);
+        let after = follow(known, view, worked || node.ran, self.now);
+        after.map(|symptom| Symptom {
+            confirmed: symptom.confirmed || (view.ill == Ill::Failed && self.is_confirmed(node)),
+            ..symptom
+        })
+    }
+
+    /// Whether more than one look says now that it fails, or more than one vantage.
+    fn is_confirmed(&self, node: &Node) -> bool {
+        let slots = node.slots.iter().map(|slot| &self.slots[slot.index()]);
+        let mut failing = slots.filter(|slot| slot.counts() && slot.status == Status::Failed);
+        let Some(first) = failing.next() else {
+            return false;
+        };
+        first.failures > 1 || failing.any(|slot| slot.failures > 1 || slot.vantage != first.vantage)
     }
 
     /// Writes down what lasted to the end of an instant. Returns whether it looks different.
@@ -158,8 +177,12 @@ impl Engine {
             Some(symptom) => self.symptoms.insert(ix, symptom),
             None => self.symptoms.remove(&ix),
         };
+        let now = self.now;
         let node = self.model.node_mut(ix);
         let view = View::of(node);
+        if view.well != node.view.well {
+            node.well_since = if view.well { now } else { Timestamp::FAR };
+        }
         std::mem::replace(&mut node.view, view) != view
     }
 

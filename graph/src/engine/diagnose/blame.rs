@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::super::model::index;
 use super::super::symptom::Ill;
 use super::Cost;
-use super::case::{Case, is_composite_of, is_power};
+use super::board::Board;
+use super::case::{Case, LOOKS_APART, Seen, is_composite_of, is_power};
 use super::reach::Reach;
-use crate::{ComponentIx, Kind, Timestamp};
+use crate::{ComponentIx, Kind, Status, Timestamp};
 
 /// The most components that are looked at; those that lead to most symptoms come first.
 const CANDIDATES_MAX: usize = 2_048;
@@ -22,6 +23,10 @@ const ACTION_BEFORE: Duration = Duration::from_secs(3_600);
 const ACTION_JUST_BEFORE: Duration = Duration::from_secs(600);
 /// From so many components on that only one vantage sees fail, it is asked whether the vantage is sick.
 const ACCUSED_MIN: usize = 3;
+/// The most symptoms that are asked what leads to them; of more, evenly chosen ones.
+const SYMPTOMS_MAX: usize = 20_000;
+/// What it costs more that of a silent host only the agent is gone: for a start the host itself is suspected.
+const ONLY_THE_AGENT: Cost = 300;
 /// The load of the first of two supplies trips the second every other time.
 const LOAD_TRIPS: Cost = 700;
 
@@ -65,29 +70,62 @@ pub(super) struct Cause {
 
 /// Everything that leads to a symptom; and whether there was more than is looked at.
 pub(super) fn candidates(case: &Case<'_>) -> (Vec<Cause>, bool) {
-    let mut below: BTreeMap<ComponentIx, u32> = BTreeMap::new();
-    for ix in case.seen.keys() {
-        for cause in leads_to(case, *ix) {
-            *below.entry(cause).or_default() += 1;
-        }
-    }
-    let mut ranked: Vec<(u32, ComponentIx)> =
-        below.into_iter().map(|(ix, count)| (count, ix)).collect();
-    // By id where as many follow: what joined in which order decides nothing.
-    let id = |ix: ComponentIx| &case.node(ix).component.id;
-    ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| id(a.1).cmp(id(b.1))));
-    let truncated = ranked.len() > CANDIDATES_MAX;
-    ranked.truncate(CANDIDATES_MAX);
+    let (ranked, truncated) = ranked(case);
     let mut causes = Vec::new();
     let mut groups = BTreeSet::new();
-    for (_, ix) in &ranked {
+    for ix in &ranked {
         itself(case, *ix, &mut causes);
         redundant_inputs(case, *ix, &mut groups, &mut causes);
     }
     labels(case, &mut causes);
     actions(case, &mut causes);
-    observers(case, &mut causes);
+    vantages(case, &mut causes);
+    isolation(case, &mut causes);
     (causes, truncated)
+}
+
+/// Components that lead to a symptom: those that lead to most of them first; then those that are ill although nothing that
+/// they need is, however far down the chain.
+fn ranked(case: &Case<'_>) -> (Vec<ComponentIx>, bool) {
+    let components = case.engine.model.nodes.len();
+    let mut below: Board<u32> = Board::new(components);
+    let mut met: Board<()> = Board::new(components);
+    let stride = case.seen.len() / SYMPTOMS_MAX + 1;
+    for ix in case.seen.keys().step_by(stride) {
+        met.clear();
+        for cause in leads_to(case, ix, &mut met) {
+            match below.get_mut(cause) {
+                Some(count) => *count += 1,
+                None => below.insert(cause, 1),
+            }
+        }
+    }
+    let mut ranked: Vec<(u32, ComponentIx)> =
+        below.iter().map(|(ix, count)| (*count, ix)).collect();
+    // By id where as many follow: what joined in which order decides nothing.
+    let id = |ix: ComponentIx| &case.node(ix).component.id;
+    ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| id(a.1).cmp(id(b.1))));
+    let truncated = ranked.len() > CANDIDATES_MAX || stride > 1;
+    let mut ranked: Vec<ComponentIx> = ranked.into_iter().map(|(_, ix)| ix).collect();
+    if ranked.len() > CANDIDATES_MAX {
+        let rest = ranked.split_off(CANDIDATES_MAX / 2);
+        let tops = rest.into_iter().filter(|ix| is_top(case, *ix));
+        ranked.extend(tops.take(CANDIDATES_MAX / 2));
+    }
+    (ranked, truncated)
+}
+
+/// Whether it is ill and nothing that it needs, is in or is reached by is.
+fn is_top(case: &Case<'_>, ix: ComponentIx) -> bool {
+    case.seen.contains_key(&ix) && !above(case, ix).any(|up| case.seen.contains_key(&up))
+}
+
+/// What it needs, is in or is reached by.
+fn above<'a>(case: &Case<'a>, ix: ComponentIx) -> impl Iterator<Item = ComponentIx> + use<'a> {
+    let node = case.node(ix);
+    let needs = node.edges().flat_map(|edge| edge.of.iter().copied());
+    let paths = node.component.reached_via.iter();
+    needs.chain(paths.flat_map(|requirement| requirement.of.iter().copied()))
 }
 
 fn may_be_cause(case: &Case<'_>, ix: ComponentIx) -> bool {
@@ -95,29 +133,54 @@ fn may_be_cause(case: &Case<'_>, ix: ComponentIx) -> bool {
     node.component.kind != Kind::Group && !node.gone && !case.engine.maintenance.contains_key(&ix)
 }
 
-/// Itself and everything that it needs, is in or is reached by, at any depth up to the bound.
-fn leads_to(case: &Case<'_>, ix: ComponentIx) -> BTreeSet<ComponentIx> {
-    let mut found = BTreeSet::from([ix]);
+/// Itself and everything that it needs, is in or is reached by, at any depth up to the bound. `met`: an empty table.
+fn leads_to(case: &Case<'_>, ix: ComponentIx, met: &mut Board<()>) -> Vec<ComponentIx> {
+    let mut found = vec![ix];
+    met.insert(ix, ());
     // Its members share what is wrong with a service as a whole.
-    let composites = case.node(ix).dependents.iter().copied();
-    found.extend(composites.filter(|outer| is_composite_of(case.node(*outer), ix)));
-    let mut level: Vec<ComponentIx> = found.iter().copied().collect();
+    for outer in &case.node(ix).dependents {
+        if is_composite_of(case, case.node(*outer), ix) && !met.contains_key(outer) {
+            met.insert(*outer, ());
+            found.push(*outer);
+        }
+    }
+    let mut from = 0;
     for _ in 0..DEPTH_MAX {
-        let mut next = Vec::new();
-        for ix in level.drain(..) {
-            let node = case.node(ix);
-            let needs = node.edges().flat_map(|edge| edge.of.iter().copied());
-            let paths = node.component.reached_via.iter();
-            let paths = paths.flat_map(|requirement| requirement.of.iter().copied());
-            next.extend(needs.chain(paths).filter(|up| found.insert(*up)));
+        let level = from..found.len();
+        from = found.len();
+        for at in level {
+            for up in above(case, found[at]) {
+                if !met.contains_key(&up) {
+                    met.insert(up, ());
+                    found.push(up);
+                }
+            }
         }
-        if next.is_empty() {
-            break;
-        }
-        level = next;
     }
     found.retain(|ix| may_be_cause(case, *ix));
     found
+}
+
+/// Whether it was seen to work in the course of the incident, from inside or from more than one place.
+fn is_cleared(case: &Case<'_>, ix: ComponentIx) -> bool {
+    if !case.worked_through(ix, case.first) {
+        return false;
+    }
+    let since = case.first.plus(LOOKS_APART);
+    let node = case.node(ix);
+    if node.has_open_stream() {
+        return true;
+    }
+    let slots = node
+        .slots
+        .iter()
+        .map(|slot| &case.engine.slots[slot.index()]);
+    let mut well =
+        slots.filter(|slot| slot.fresh && slot.status == Status::Ok && slot.sampled_at >= since);
+    let Some(first) = well.next() else {
+        return false;
+    };
+    first.inside || well.any(|slot| slot.inside || slot.vantage != first.vantage)
 }
 
 fn itself(case: &Case<'_>, ix: ComponentIx, causes: &mut Vec<Cause>) {
@@ -133,7 +196,20 @@ fn itself(case: &Case<'_>, ix: ComponentIx, causes: &mut Vec<Cause>) {
         Some(_) => &[Reach::Lost],
         None => &[Reach::Lost, soft],
     };
+    if is_cleared(case, ix) {
+        return;
+    }
     let prior = prior(node.component.kind) - provider_says(case, ix);
+    if seen.is_some_and(|seen| seen.symptom.worst == Ill::Silent) {
+        causes.push(Cause {
+            ids: vec![node.component.id.to_string()],
+            seeds: vec![ix],
+            mode: Reach::Mute,
+            prior: prior + ONLY_THE_AGENT,
+            since: seen.map(|seen| seen.symptom.onset),
+            nature: Nature::Component,
+        });
+    }
     for mode in modes {
         let extra = match impaired(node.component.kind) {
             _ if *mode != soft || seen.is_some() => 0,
@@ -199,12 +275,13 @@ fn redundant_inputs(
             .map(|cost| if is_supply { LOAD_TRIPS } else { *cost })
             .sum();
         let onsets = members.iter().filter_map(|ix| case.seen.get(ix));
+        let word = members.iter().map(|ix| provider_says(case, *ix)).min();
         causes.push(Cause {
             ids: members
                 .iter()
                 .map(|ix| case.node(*ix).component.id.to_string())
                 .collect(),
-            prior: priors[0] + others,
+            prior: priors[0] + others - word.unwrap_or(0),
             since: onsets.map(|seen| seen.symptom.onset).min(),
             seeds: members,
             mode: Reach::Lost,
@@ -216,7 +293,7 @@ fn redundant_inputs(
 fn labels(case: &Case<'_>, causes: &mut Vec<Cause>) {
     let mut sick: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     for ix in case.seen.keys() {
-        for (key, value) in &case.node(*ix).component.labels {
+        for (key, value) in &case.node(ix).component.labels {
             *sick.entry((key, value)).or_default() += 1;
         }
     }
@@ -257,7 +334,7 @@ fn actions(case: &Case<'_>, causes: &mut Vec<Cause>) {
         let onsets = onsets.map(|seen| seen.symptom.onset);
         // Seen by a look that may be a period late; done before what it did.
         let first = onsets.filter(|onset| onset.plus(Duration::from_secs(60)) >= action.at);
-        let first = first.min().unwrap_or(case.first());
+        let first = first.min().unwrap_or(case.first);
         let lead = first.since(action.at);
         if seeds.is_empty()
             || lead > ACTION_BEFORE
@@ -280,22 +357,20 @@ fn actions(case: &Case<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-/// One vantage that sees things fail that nobody else sees, and the aggregator that hears nobody any more.
-fn observers(case: &Case<'_>, causes: &mut Vec<Cause>) {
-    let mut accused: BTreeMap<ComponentIx, Vec<ComponentIx>> = BTreeMap::new();
-    let mut silent = Vec::new();
-    for (ix, seen) in &case.seen {
+/// A vantage that sees things fail that nobody else sees.
+fn vantages(case: &Case<'_>, causes: &mut Vec<Cause>) {
+    let mut accused: BTreeMap<&str, (ComponentIx, Vec<ComponentIx>)> = BTreeMap::new();
+    for (ix, seen) in case.seen.iter() {
         if let Some(accuser) = seen.accuser {
-            accused.entry(accuser).or_default().push(*ix);
-        }
-        if seen.symptom.worst == Ill::Silent && seen.symptom.well_since.is_none() {
-            silent.push(*ix);
+            let id = &*case.node(accuser).component.id;
+            let (_, seeds) = accused.entry(id).or_insert((accuser, Vec::new()));
+            seeds.push(ix);
         }
     }
-    for (accuser, seeds) in accused {
+    for (id, (accuser, seeds)) in accused {
         if seeds.len() >= ACCUSED_MIN && may_be_cause(case, accuser) {
             causes.push(Cause {
-                ids: vec![case.node(accuser).component.id.to_string()],
+                ids: vec![id.to_owned()],
                 seeds,
                 mode: Reach::Soft,
                 prior: 13_500,
@@ -304,22 +379,28 @@ fn observers(case: &Case<'_>, causes: &mut Vec<Cause>) {
             });
         }
     }
-    let nodes = case.engine.model.nodes.iter();
-    let agents = nodes.filter(|node| node.agent.is_some()).count();
-    if silent.len() >= ACCUSED_MIN && silent.len() * 10 >= agents * 9 {
-        let id = case.aggregator.map_or_else(
-            || "aggregator".to_owned(),
-            |ix| case.node(ix).component.id.to_string(),
-        );
-        causes.push(Cause {
-            ids: vec![id],
-            seeds: silent,
-            mode: Reach::Lost,
-            prior: 13_200,
-            since: None,
-            nature: Nature::Isolation,
-        });
+}
+
+/// The aggregator hears, or heard for a while, nearly nobody.
+fn isolation(case: &Case<'_>, causes: &mut Vec<Cause>) {
+    let was_silent =
+        |(ix, seen): (ComponentIx, &Seen)| (seen.symptom.worst == Ill::Silent).then_some(ix);
+    let seeds: Vec<ComponentIx> = case.seen.iter().filter_map(was_silent).collect();
+    if seeds.len() < ACCUSED_MIN || seeds.len() * 10 < case.engine.model.agents() * 9 {
+        return;
     }
+    let id = case.aggregator.map_or_else(
+        || "aggregator".to_owned(),
+        |ix| case.node(ix).component.id.to_string(),
+    );
+    causes.push(Cause {
+        ids: vec![id],
+        seeds,
+        mode: Reach::Lost,
+        prior: 13_200,
+        since: None,
+        nature: Nature::Isolation,
+    });
 }
 
 /// The cost of assuming a fault of a kind at a given minute: the logarithm of the minutes between two of them.

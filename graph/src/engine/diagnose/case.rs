@@ -1,54 +1,86 @@
 //! What is seen, and who could be to blame: everything that the search needs, gathered once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::super::model::index;
+use super::super::node::PathId;
 use super::super::symptom::{FORGET_AFTER, Ill, Symptom};
 use super::super::{Engine, Node, Slot};
-use super::{Cause, blame};
+use super::board::Board;
+use super::{Cause, Cost, blame, score};
 use crate::{ComponentIx, Kind, Status, Timestamp};
 
 /// A symptom with what the score needs of it.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) symptom: Symptom,
-    /// More than one look says so.
-    pub(super) confirmed: bool,
     /// Where those look from that see what is wrong with it, or saw it last; sorted.
     pub(super) seen_from: Vec<ComponentIx>,
+    /// By which paths; empty where somebody looks from inside.
+    pub(super) seen_through: Vec<PathId>,
     /// Everything that sees it fail looks from there, and from outside.
     pub(super) accuser: Option<ComponentIx>,
+    /// What it costs that it is there although nothing led to it.
+    pub(super) alone: Cost,
 }
 
 /// What is seen, and who could be to blame.
 #[derive(Debug)]
 pub(super) struct Case<'a> {
     pub(super) engine: &'a Engine,
-    pub(super) seen: BTreeMap<ComponentIx, Seen>,
+    /// In the order of ids, so that what joined in which order decides nothing.
+    pub(super) seen: Board<Seen>,
+    /// What each vantage says is wrong.
+    pub(super) accusations: BTreeMap<ComponentIx, Vec<ComponentIx>>,
+    /// What is seen to be wrong through each component that stands on a path.
+    pub(super) seen_through: BTreeMap<ComponentIx, Vec<ComponentIx>>,
+    /// What all symptoms cost if nothing led to any.
+    pub(super) all_alone: Cost,
     pub(super) causes: Vec<Cause>,
-    /// What stands on the path to the inside of which containers.
-    pub(super) behind: BTreeMap<ComponentIx, Vec<ComponentIx>>,
     /// Where the aggregator is, if the topology says so.
     pub(super) aggregator: Option<ComponentIx>,
-    /// Of each container around a symptom: how many in it work.
-    pub(super) healthy: BTreeMap<ComponentIx, u32>,
+    /// The first symptom of all.
+    pub(super) first: Timestamp,
     /// There were more candidates than are looked at.
     pub(super) truncated: bool,
+    /// What was asked before: see [`Case::works_until`].
+    health: RefCell<Board<Option<Timestamp>>>,
+    /// Of containers around a symptom: how many in it work.
+    healthy_inside: RefCell<BTreeMap<ComponentIx, u32>>,
 }
 
 impl<'a> Case<'a> {
     pub(super) fn of(engine: &'a Engine) -> Self {
+        let components = engine.model.nodes.len();
         let mut case = Self {
             engine,
             seen: seen(engine),
+            accusations: BTreeMap::new(),
+            seen_through: BTreeMap::new(),
+            all_alone: 0,
             causes: Vec::new(),
-            behind: BTreeMap::new(),
-            aggregator: None,
-            healthy: BTreeMap::new(),
+            aggregator: engine.model.aggregator(),
+            first: engine.now,
             truncated: false,
+            health: RefCell::new(Board::new(components)),
+            healthy_inside: RefCell::new(BTreeMap::new()),
         };
+        for (ix, seen) in case.seen.iter() {
+            case.first = case.first.min(seen.symptom.onset);
+            case.all_alone += seen.alone;
+            for vantage in &seen.seen_from {
+                case.accusations.entry(*vantage).or_default().push(ix);
+            }
+            for path in &seen.seen_through {
+                for requirement in engine.model.requirements(*path).iter() {
+                    for member in &requirement.of {
+                        case.seen_through.entry(*member).or_default().push(ix);
+                    }
+                }
+            }
+        }
         if !case.seen.is_empty() {
-            case.look_around();
             (case.causes, case.truncated) = blame::candidates(&case);
         }
         case
@@ -58,55 +90,85 @@ impl<'a> Case<'a> {
         self.engine.model.node(ix)
     }
 
+    /// The containers that a component stands on the path to.
+    pub(super) fn behind(&self, ix: ComponentIx) -> Option<&'a Vec<ComponentIx>> {
+        self.engine.model.behind(ix)
+    }
+
     /// Whether a component is seen to work, and nothing was seen to be wrong with it or with what it is in: while its host
     /// was silent nobody knew.
     pub(super) fn is_healthy(&self, ix: ComponentIx) -> bool {
-        self.node(ix).evidence == Some(Status::Ok)
-            && !self.seen.contains_key(&ix)
-            && self.engine.model.chain(ix).skip(1).all(|outer| {
-                let seen = self.seen.get(&outer);
-                seen.is_none_or(|seen| seen.symptom.worst < Ill::Silent)
-            })
+        self.works_until(ix).is_some()
     }
 
-    /// The first symptom of all.
-    pub(super) fn first(&self) -> Timestamp {
-        let onsets = self.seen.values().map(|seen| seen.symptom.onset);
-        onsets.min().unwrap_or(self.engine.now)
+    /// Whether it was seen to work at a moment and was after it, without a break: who was not looked at for a while may have failed meanwhile.
+    pub(super) fn worked_through(&self, ix: ComponentIx, moment: Timestamp) -> bool {
+        let after = moment.plus(LOOKS_APART);
+        self.node(ix).well_since <= after && self.works_until(ix).is_some_and(|last| last >= after)
     }
 
-    fn look_around(&mut self) {
-        let mut near: BTreeSet<ComponentIx> = BTreeSet::new();
-        for ix in self.seen.keys() {
-            near.extend(self.engine.model.chain(*ix).skip(1));
+    /// When somebody saw last that it works, if nothing was seen to be wrong with it or with what it is in.
+    pub(super) fn works_until(&self, ix: ComponentIx) -> Option<Timestamp> {
+        if let Some(known) = self.health.borrow().get(&ix) {
+            return *known;
         }
-        for (at, node) in self.engine.model.nodes.iter().enumerate() {
-            let ix = index(at);
-            for requirement in &node.component.reached_via {
-                for member in &requirement.of {
-                    self.behind.entry(*member).or_default().push(ix);
-                }
-            }
-            if node.component.kind == Kind::Aggregator && self.aggregator.is_none() {
-                self.aggregator = Some(ix);
-            }
-            if self.is_healthy(ix) {
-                for outer in self.engine.model.chain(ix).skip(1) {
-                    if near.contains(&outer) {
-                        *self.healthy.entry(outer).or_default() += 1;
-                    }
-                }
-            }
+        let answer = self.ask(ix);
+        self.health.borrow_mut().insert(ix, answer);
+        answer
+    }
+
+    fn ask(&self, ix: ComponentIx) -> Option<Timestamp> {
+        let node = self.node(ix);
+        if node.evidence != Some(Status::Ok) || self.seen.contains_key(&ix) {
+            return None;
         }
+        let is_dark = |outer: ComponentIx| {
+            let seen = self.seen.get(&outer);
+            seen.is_some_and(|seen| seen.symptom.worst >= Ill::Silent)
+        };
+        if self.engine.model.chain(ix).skip(1).any(is_dark) {
+            return None;
+        }
+        if node.has_open_stream() {
+            return Some(self.engine.now);
+        }
+        let slots = node
+            .slots
+            .iter()
+            .map(|slot| &self.engine.slots[slot.index()]);
+        let well = slots.filter(|slot| slot.fresh && slot.status == Status::Ok);
+        well.map(|slot| slot.sampled_at).max()
+    }
+
+    /// How many of those in a container work; no more than a bound, beyond which it does not matter.
+    pub(super) fn healthy_inside(&self, outer: ComponentIx) -> u32 {
+        const LOOKED_AT_MAX: usize = 20_000;
+        if let Some(known) = self.healthy_inside.borrow().get(&outer) {
+            return *known;
+        }
+        let mut open = self.node(outer).content.clone();
+        let (mut count, mut looked_at) = (0, 0);
+        while let Some(ix) = open.pop() {
+            looked_at += 1;
+            if looked_at > LOOKED_AT_MAX {
+                count = u32::MAX;
+                break;
+            }
+            count += u32::from(self.is_healthy(ix));
+            open.extend_from_slice(&self.node(ix).content);
+        }
+        self.healthy_inside.borrow_mut().insert(outer, count);
+        count
     }
 }
 
-fn seen(engine: &Engine) -> BTreeMap<ComponentIx, Seen> {
+fn seen(engine: &Engine) -> Board<Seen> {
     let incident = engine.tracker.incident.as_ref();
     let opened = incident.filter(|_| engine.tracker.is_open());
     let from = opened.map_or(engine.now, |incident| incident.opened);
-    let mut found = BTreeMap::new();
-    for (ix, symptom) in engine.symptoms_now() {
+    let symptoms = engine.symptoms_now();
+    let mut counted: Vec<(ComponentIx, &Node, Symptom)> = Vec::with_capacity(symptoms.len());
+    for (ix, symptom) in symptoms {
         let node = engine.model.node(ix);
         let forgotten = symptom
             .well_since
@@ -116,8 +178,13 @@ fn seen(engine: &Engine) -> BTreeMap<ComponentIx, Seen> {
             && node.component.kind != Kind::Group
             && !engine.maintenance.contains_key(&ix);
         if counts {
-            found.insert(ix, look(engine, node, symptom));
+            counted.push((ix, node, symptom));
         }
+    }
+    counted.sort_by(|a, b| a.1.component.id.cmp(&b.1.component.id));
+    let mut found = Board::new(engine.model.nodes.len());
+    for (ix, node, symptom) in counted {
+        found.insert(ix, look(engine, node, symptom));
     }
     found
 }
@@ -134,31 +201,50 @@ fn look(engine: &Engine, node: &Node, symptom: Symptom) -> Seen {
     if !is_seen_now {
         failing = said;
     }
-    let mut slots = node.slots.iter().map(|slot| &engine.slots[slot.index()]);
-    let again = slots.any(|slot| slot.failures > 1 && slot.sampled_at >= symptom.onset);
     let mut vantages: Vec<ComponentIx> = failing.iter().map(|slot| slot.vantage).collect();
     vantages.sort_unstable();
     vantages.dedup();
     let is_outside = failing.iter().all(|slot| !slot.inside);
     Seen {
         symptom,
-        confirmed: (is_seen_now && vantages.len() > 1) || again,
         accuser: match *vantages {
             [only] if is_outside && is_seen_now && symptom.worst == Ill::Failed => Some(only),
             _ => None,
+        },
+        alone: score::alone(node, &symptom),
+        seen_through: if is_outside {
+            failing.iter().map(|slot| slot.path).collect()
+        } else {
+            Vec::new()
         },
         seen_from: vantages,
     }
 }
 
+/// Two looks at the same thing are at least so far apart in their results: a look of before says nothing of what came after.
+pub(super) const LOOKS_APART: Duration = Duration::from_secs(1);
+
 /// A service made of members: what is wrong with it as a whole is wrong with them.
-pub(super) fn is_composite_of(outer: &Node, member: ComponentIx) -> bool {
-    outer.component.kind != Kind::Group
-        && outer.component.container.is_none()
-        && outer.component.needs.iter().any(|need| {
+pub(super) fn is_composite_of(case: &Case<'_>, outer: &Node, member: ComponentIx) -> bool {
+    let component = &outer.component;
+    let is_of_one_kind = |member: ComponentIx| {
+        let kind = case.node(member).component.kind;
+        kind == component.kind
+            || component.kind == Kind::Service
+            || (component.kind == Kind::EtcdCluster && kind == Kind::EtcdMember)
+    };
+    match &*component.needs {
+        [need] => {
             let of = &need.requirement.of;
-            of.len() > 1 && of.binary_search(&member).is_ok()
-        })
+            component.kind > Kind::DhcpServer
+                && component.kind != Kind::Group
+                && component.container.is_none()
+                && of.len() > 1
+                && of.contains(&member)
+                && is_of_one_kind(member)
+        }
+        _ => false,
+    }
 }
 
 /// Whether a bad supply is what its fault does.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::super::symptom::{Ill, Return};
 use super::blame::Nature;
 use super::case::Case;
+use super::reach::Reach;
 use super::score::Fit;
 use super::{Cause, Cost};
 use crate::{ComponentIx, FaultKind, Kind, Status};
@@ -61,6 +62,8 @@ pub(super) fn not_power(kind: Kind) -> Cost {
 const CHANGE: [f64; 10] = [0.0, 0.02, 0.0, 0.0, 0.38, 0.55, 0.03, 0.0, 0.0, 0.02];
 /// Why an agent sees things fail that work.
 const VANTAGE: [f64; 10] = [0.0, 0.35, 0.0, 0.05, 0.05, 0.1, 0.1, 0.35, 0.0, 0.0];
+/// Why an agent tells nothing of a host that runs on.
+const ONLY_THE_AGENT: [f64; 10] = [0.0, 0.08, 0.0, 0.02, 0.12, 0.03, 0.05, 0.65, 0.05, 0.0];
 /// Why an aggregator hears nobody.
 const ISOLATION: [f64; 10] = [0.02, 0.85, 0.0, 0.03, 0.05, 0.03, 0.02, 0.0, 0.0, 0.0];
 
@@ -70,6 +73,7 @@ pub(super) fn odds(case: &Case<'_>, fit: &Fit, cause: &Cause, by: usize, id: &st
     let is_itself = cause.nature.is_where_it_begins();
     let ix = ix.filter(|_| is_itself);
     let mut odds = match (cause.nature, ix) {
+        (Nature::Component, _) if cause.mode == Reach::Mute => ONLY_THE_AGENT,
         (Nature::Component, Some(ix)) => shares(case.node(ix).component.kind),
         (Nature::Vantage, _) => VANTAGE,
         (Nature::Isolation, _) => ISOLATION,
@@ -78,11 +82,15 @@ pub(super) fn odds(case: &Case<'_>, fit: &Fit, cause: &Cause, by: usize, id: &st
     if let Some(ix) = ix {
         weigh_own_checks(case, ix, &mut odds);
     }
-    let is_ground = ix.is_some_and(|ix| case.node(ix).component.kind < Kind::DhcpServer);
+    // What is a cooling unit or a switch fails as one, whatever became of those behind it.
+    let is_ground = ix.is_some_and(|ix| {
+        let kind = case.node(ix).component.kind;
+        kind < Kind::DhcpServer && kind != Kind::Cooling
+    });
     let (mut rebooted, mut ran_on) = (0, 0);
-    for (victim, cause) in &fit.explained {
-        let symptom = &case.seen[victim].symptom;
-        if !is_ground || *cause != by || symptom.worst < Ill::Silent {
+    for explained in &fit.explained {
+        let symptom = &case.seen[&explained.component].symptom;
+        if !is_ground || explained.by != by || symptom.worst < Ill::Silent {
             continue;
         }
         match symptom.returned {

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::super::node::Verdict;
+use super::super::symptom::Ill;
 use super::case::Case;
 use super::fault;
 use super::reach::Reach;
-use super::score::Fit;
+use super::score::{Explained, Fit};
 use super::search::Candidate;
-use crate::{ComponentIx, FaultKind, Kind};
+use super::tell::Refit;
+use crate::{ComponentIx, FaultKind, Kind, Status};
 
 /// From so sure on, what nobody sees is called by what the diagnosis says of it (DESIGN §4, the table of conditions).
 const HOLDS_FROM: f64 = 0.9;
@@ -18,6 +20,8 @@ const HOLDS_FROM: f64 = 0.9;
 struct Odds {
     without_power: f64,
     path_lost: f64,
+    /// 1, if it lasts.
+    any: f64,
 }
 
 /// What the sets together say of each component that nobody observes, where that is sure enough. `weights`: the probability of each
@@ -25,7 +29,7 @@ struct Odds {
 pub(super) fn verdicts(
     case: &Case<'_>,
     told: &[Candidate],
-    fits: &[Fit],
+    fits: &[Refit],
     weights: &[f64],
 ) -> BTreeMap<ComponentIx, Verdict> {
     // Sets that leave so much to others can make nothing sure.
@@ -38,20 +42,24 @@ pub(super) fn verdicts(
             .causes
             .iter()
             .enumerate()
-            .map(|(by, at)| shares(case, fit, by, *at))
+            .map(|(by, at)| shares(case, &fit.fit, by, *at))
             .collect();
-        for (ix, reached) in &fit.spread.reached {
-            let node = case.node(*ix);
+        for (ix, reached) in fit.spread.reached.iter() {
+            let node = case.node(ix);
             let is_unseen = node.evidence.is_none() && !node.gone && !node.is_stopped();
+            if is_unseen && is_alive(case, ix) {
+                continue;
+            }
             if !is_unseen || node.component.kind == Kind::Group || reached.reach < Reach::Lost {
                 continue;
             }
-            let known = odds.entry(*ix).or_default();
-            if reached.is_cut {
-                known.path_lost += weight;
-            } else if reached.is_ground {
-                known.without_power += weight * shares[reached.by].without_power;
-                known.path_lost += weight * shares[reached.by].path_lost;
+            let known = odds.entry(ix).or_default();
+            let by = shares[reached.way.by.min(shares.len() - 1)];
+            if reached.way.is_cut && reached.way.is_ground {
+                known.path_lost += weight * by.any;
+            } else if reached.way.is_ground && !reached.way.is_cut {
+                known.without_power += weight * by.without_power;
+                known.path_lost += weight * by.path_lost;
             }
         }
     }
@@ -65,6 +73,33 @@ pub(super) fn verdicts(
         }
     });
     sure.collect()
+}
+
+/// Whether something in it, or what it is in, is seen to be there: then the cause has passed.
+fn is_alive(case: &Case<'_>, ix: ComponentIx) -> bool {
+    const LOOKED_AT_MAX: usize = 10_000;
+    let is_there = |ix: ComponentIx| {
+        let evidence = case.node(ix).evidence;
+        matches!(
+            evidence,
+            Some(Status::Ok | Status::Degraded | Status::Starting)
+        )
+    };
+    let host = |ix: &ComponentIx| matches!(case.node(*ix).component.kind, Kind::Host | Kind::Vm);
+    let mut around = case.engine.model.chain(ix).skip(1).filter(host);
+    if around.any(is_there) {
+        return true;
+    }
+    let mut open = case.node(ix).content.clone();
+    let mut looked_at = 0;
+    while let Some(ix) = open.pop() {
+        looked_at += 1;
+        if is_there(ix) || looked_at > LOOKED_AT_MAX {
+            return true;
+        }
+        open.extend_from_slice(&case.node(ix).content);
+    }
+    false
 }
 
 /// How much of a cause is a loss of power or of the machine, and how much a cut.
@@ -82,9 +117,15 @@ fn shares(case: &Case<'_>, fit: &Fit, by: usize, at: usize) -> Odds {
         .seeds
         .iter()
         .all(|ix| case.node(*ix).component.kind < Kind::DhcpServer);
-    if !is_ground {
+    // Somebody that it hit is well again: who is still dark is on the way up, or hangs.
+    let is_well = |explained: &Explained| {
+        let symptom = &case.seen[&explained.component].symptom;
+        explained.by == by && symptom.worst >= Ill::Silent && symptom.well_since.is_some()
+    };
+    if !is_ground || fit.explained.iter().any(is_well) {
         return all;
     }
+    all.any = 1.0;
     for (kind, share) in FaultKind::ALL
         .into_iter()
         .zip(fault::odds(case, fit, cause, by, id))

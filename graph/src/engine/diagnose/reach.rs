@@ -1,16 +1,21 @@
 //! What a set of causes would do: carried along needs, containers and paths.
+//!
+//! First how much reaches whom, a least fixpoint of a monotone rule; then how it came there, a join over all ways by which that
+//! much comes. Neither depends on the order of work.
 
-use std::collections::BTreeMap;
-
-use super::super::node::{Edge, Node};
+use super::super::node::{Edge, Node, PathId};
 use super::super::symptom::Ill;
 use super::Cause;
+use super::blame::Nature;
+use super::board::Board;
 use super::case::{Case, is_composite_of, is_power};
 use crate::{ComponentIx, Kind, Relation, Status, Timestamp};
 
 /// How much of a fault reaches a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
+    /// Nobody tells of it any more; it runs on.
+    Mute,
     /// It may suffer.
     Soft,
     /// Its supply was bad for a moment: some restart.
@@ -20,120 +25,280 @@ pub(super) enum Reach {
 }
 
 /// How it came to one component.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reached {
     pub(super) reach: Reach,
-    /// Which of the causes, by place.
+    /// It is where a cause begins.
+    pub(super) is_seed: bool,
+    /// A change, or whoever looks, touches it itself.
+    pub(super) is_touched: bool,
+    /// It only looks so to somebody who sees what is not: nothing follows for others.
+    pub(super) is_mistaken: bool,
+    pub(super) way: Way,
+}
+
+/// By which way, over all that bring as much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Which of the causes, by place: the first.
     pub(super) by: usize,
     /// Not before.
     pub(super) since: Option<Timestamp>,
-    /// It is where the cause begins.
-    pub(super) is_seed: bool,
-    /// A path to it is cut: it runs on behind that.
+    /// A path to it, or to what it needs, is cut: nothing restarts for that.
     pub(super) is_cut: bool,
-    /// Through containers and paths alone, which let nothing pass later.
+    /// Also through containers and paths alone, which let nothing pass later.
     pub(super) at_once: bool,
-    /// Through containers and supplies alone: what is said of the cause's power is true of it too.
+    /// Also through containers and supplies alone: what is said of the cause's power is true of it too.
     pub(super) is_ground: bool,
+    /// From something that nobody saw fail.
+    pub(super) is_assumed: bool,
 }
 
-/// What a set of causes would do, and how many edges were looked at to know.
-#[derive(Debug, Default)]
+impl Way {
+    /// No way at all.
+    const NONE: Self = Self {
+        by: usize::MAX,
+        since: Some(Timestamp::FAR),
+        is_cut: true,
+        at_once: false,
+        is_ground: false,
+        is_assumed: false,
+    };
+
+    /// Both ways: a join, so that the order does not matter.
+    fn join(self, other: Self) -> Self {
+        Self {
+            by: self.by.min(other.by),
+            since: match (self.since, other.since) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                _ => None,
+            },
+            is_cut: self.is_cut && other.is_cut,
+            at_once: self.at_once || other.at_once,
+            is_ground: self.is_ground || other.is_ground,
+            is_assumed: self.is_assumed || other.is_assumed,
+        }
+    }
+}
+
+/// What a set of causes would do, and how much was looked at to know.
+#[derive(Debug, Clone)]
 pub(super) struct Spread {
-    pub(super) reached: BTreeMap<ComponentIx, Reached>,
+    pub(super) reached: Board<Reached>,
     pub(super) work: u64,
     open: Vec<ComponentIx>,
 }
 
+impl Spread {
+    pub(super) fn new(components: usize) -> Self {
+        Self {
+            reached: Board::new(components),
+            work: 0,
+            open: Vec::new(),
+        }
+    }
+
+    fn raise(&mut self, ix: ComponentIx, reach: Reach, is_seed: bool) {
+        match self.reached.get_mut(ix) {
+            Some(known) => {
+                known.is_seed |= is_seed;
+                if known.reach >= reach {
+                    return;
+                }
+                known.reach = reach;
+                known.is_mistaken = false;
+            }
+            None => {
+                let reached = Reached {
+                    reach,
+                    is_seed,
+                    is_touched: false,
+                    is_mistaken: false,
+                    way: Way::NONE,
+                };
+                self.reached.insert(ix, reached);
+            }
+        }
+        self.open.push(ix);
+    }
+
+    fn come(&mut self, ix: ComponentIx, way: Way) {
+        if let Some(known) = self.reached.get_mut(ix) {
+            let joined = known.way.join(way);
+            if joined != known.way {
+                known.way = joined;
+                self.open.push(ix);
+            }
+        }
+    }
+}
+
 /// Carries the causes along.
-pub(super) fn spread(case: &Case<'_>, causes: &[&Cause]) -> Spread {
-    let mut spread = Spread::default();
-    for (by, cause) in causes.iter().enumerate() {
+pub(super) fn carry(case: &Case<'_>, causes: &[&Cause], spread: &mut Spread) {
+    spread.reached.clear();
+    spread.open.clear();
+    spread.work = 0;
+    for cause in causes {
         for seed in &cause.seeds {
-            let reached = Reached {
-                reach: cause.mode,
-                by,
-                since: cause.since,
-                is_seed: cause.nature.is_where_it_begins(),
-                is_cut: false,
-                at_once: true,
-                is_ground: true,
-            };
-            spread.raise(*seed, reached);
+            let is_seed = cause.nature.is_where_it_begins();
+            let is_new = !spread.reached.contains_key(seed);
+            spread.raise(*seed, cause.mode, is_seed);
+            if let Some(reached) = spread.reached.get_mut(*seed) {
+                reached.is_touched |= !is_seed;
+                reached.is_mistaken |= cause.nature == Nature::Vantage && is_new;
+            }
         }
     }
     while let Some(ix) = spread.open.pop() {
-        let Some(from) = spread.reached.get(&ix).copied() else {
+        reach_from(case, ix, spread);
+    }
+    for (by, cause) in causes.iter().enumerate() {
+        let is_fault_of_work = matches!(cause.nature, Nature::Label | Nature::Action);
+        for seed in &cause.seeds {
+            let way = Way {
+                by,
+                since: cause.since,
+                is_cut: cause.nature == Nature::Isolation,
+                at_once: !is_fault_of_work,
+                is_ground: true,
+                is_assumed: !was_seen_to_fail(case, *seed),
+            };
+            spread.come(*seed, way);
+        }
+    }
+    while let Some(ix) = spread.open.pop() {
+        ways_from(case, ix, spread);
+    }
+}
+
+/// Whether what stands on a path between two components was lost by a moment. `begin`: when what reached a component began.
+pub(super) fn is_path_lost(
+    case: &Case<'_>,
+    spread: &Spread,
+    path: PathId,
+    by: Timestamp,
+    begin: impl Fn(&Reached) -> Option<Timestamp>,
+) -> bool {
+    let requirements = case.engine.model.requirements(path);
+    let since = |member: &ComponentIx| match case.seen.get(member) {
+        Some(seen) => Some(seen.symptom.worst_since),
+        None => begin(spread.reached.get(member)?),
+    };
+    requirements.iter().any(|requirement| {
+        let members = requirement.of.iter();
+        let lost = members
+            .filter(|member| passes_on(case, spread, **member, false) == Some(Reach::Lost))
+            .filter(|member| since(member).is_some_and(|since| since <= by))
+            .count();
+        requirement.of.len() - lost < requirement.at_least as usize
+    })
+}
+
+fn was_seen_to_fail(case: &Case<'_>, ix: ComponentIx) -> bool {
+    case.seen
+        .get(&ix)
+        .is_some_and(|seen| seen.symptom.worst == Ill::Failed)
+}
+
+/// What passes on from one component: how much.
+fn reach_from(case: &Case<'_>, ix: ComponentIx, spread: &mut Spread) {
+    for (container, reach) in cut_off_by(case, ix, spread) {
+        spread.raise(container, reach, false);
+    }
+    let is_seed = spread.reached[&ix].is_seed;
+    if is_seed {
+        for member in ill_members(case, ix) {
+            spread.raise(member, Reach::Soft, false);
+        }
+    }
+    if spread.reached[&ix].is_mistaken {
+        return;
+    }
+    for at in 0..case.node(ix).dependents.len() {
+        let dependent = case.node(ix).dependents[at];
+        if let Some(reach) = arrives(case, spread, dependent, ix) {
+            spread.raise(dependent, reach, false);
+        }
+    }
+}
+
+/// What passes on from one component: by which way.
+fn ways_from(case: &Case<'_>, ix: ComponentIx, spread: &mut Spread) {
+    let from = spread.reached[&ix];
+    let way = Way {
+        is_assumed: !was_seen_to_fail(case, ix),
+        ..from.way
+    };
+    for (container, reach) in cut_off_by(case, ix, spread) {
+        let in_full = spread.reached.get(&container).map(|to| to.reach) == Some(reach);
+        let way = Way {
+            is_cut: true,
+            at_once: way.at_once && in_full,
+            ..way
+        };
+        spread.come(container, way);
+    }
+    if from.is_seed {
+        for member in ill_members(case, ix) {
+            let way = Way {
+                at_once: false,
+                ..way
+            };
+            spread.come(member, way);
+        }
+    }
+    for at in 0..case.node(ix).dependents.len() {
+        let dependent = case.node(ix).dependents[at];
+        let Some(to) = spread.reached.get(&dependent).copied() else {
             continue;
         };
-        pass_to_the_other_side(case, ix, from, &mut spread);
-        if from.is_seed && from.reach < Reach::Lost {
-            pass_to_members(case, ix, from, &mut spread);
+        let node = case.node(dependent);
+        let running = is_hit_while_running(case, dependent);
+        let (mut is_carried, mut in_full, mut in_earnest) = (false, false, false);
+        let (mut by_container, mut by_supply) = (true, false);
+        for edge in node.edges() {
+            if !edge.relation.counts_while(running) || !edge.of.contains(&ix) {
+                continue;
+            }
+            let Some(reach) = through(case, spread, node, edge) else {
+                continue;
+            };
+            is_carried = true;
+            // Less than what arrives in the end may have begun it: what was hit took others along, and they it.
+            in_full |= reach == to.reach;
+            in_earnest |= reach >= Reach::Sag || reach == to.reach;
+            by_container &= edge.relation == Relation::Container;
+            by_supply |= edge.relation.is_hard() && is_power(case.node(ix).component.kind);
         }
-        for dependent in &case.node(ix).dependents {
-            spread.work += 1;
-            if let Some((reach, is_container)) = arrives(case, &spread, *dependent) {
-                let next = Reached {
-                    reach,
-                    is_seed: false,
-                    at_once: from.at_once && is_container,
-                    is_ground: from.is_ground && (is_container || supplies(case, ix, *dependent)),
-                    ..from
-                };
-                spread.raise(*dependent, next);
-            }
-        }
-    }
-    spread
-}
-
-impl Spread {
-    fn raise(&mut self, ix: ComponentIx, reached: Reached) {
-        match self.reached.get_mut(&ix) {
-            Some(known) if known.reach >= reached.reach => {
-                known.since = match (known.since, reached.since) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    _ => None,
-                };
-            }
-            Some(known) => {
-                let is_seed = known.is_seed;
-                *known = Reached { is_seed, ..reached };
-                self.open.push(ix);
-            }
-            None => {
-                self.reached.insert(ix, reached);
-                self.open.push(ix);
-            }
+        if is_carried {
+            let next = Way {
+                at_once: way.at_once && by_container && in_full,
+                is_ground: way.is_ground && (by_container || by_supply),
+                is_cut: !in_earnest || way.is_cut,
+                ..way
+            };
+            spread.come(dependent, next);
         }
     }
 }
 
-/// Whether one component is a supply of another.
-fn supplies(case: &Case<'_>, ix: ComponentIx, dependent: ComponentIx) -> bool {
-    let mut needs = case.node(dependent).edges();
-    is_power(case.node(ix).component.kind)
-        && needs.any(|edge| edge.relation.is_hard() && edge.of.binary_search(&ix).is_ok())
-}
-
-/// What stands on a path takes along what is behind it; where the aggregator is behind it, everything else.
-fn pass_to_the_other_side(case: &Case<'_>, ix: ComponentIx, from: Reached, spread: &mut Spread) {
-    let Some(containers) = case.behind.get(&ix) else {
-        return;
+/// What stands on a path takes along what is behind it; where the aggregator is behind it, everything else that fell silent.
+fn cut_off_by(case: &Case<'_>, ix: ComponentIx, spread: &mut Spread) -> Vec<(ComponentIx, Reach)> {
+    let Some(containers) = case.behind(ix) else {
+        return Vec::new();
     };
     let Some(passed) = passes_on(case, spread, ix, false) else {
-        return;
+        return Vec::new();
     };
-    let next = Reached {
-        is_seed: false,
-        is_cut: true,
-        reach: match passed {
-            Reach::Lost => Reach::Lost,
-            Reach::Sag | Reach::Soft => Reach::Soft,
-        },
-        ..from
+    let reach = match passed {
+        Reach::Mute => return Vec::new(),
+        Reach::Lost => Reach::Lost,
+        Reach::Sag | Reach::Soft => Reach::Soft,
     };
+    let model = &case.engine.model;
+    let mut cut = Vec::new();
     for container in containers {
+        spread.work += 1;
         let mut path = case.node(*container).component.reached_via.iter();
         let is_lost = path.any(|requirement| {
             let lost = requirement
@@ -142,66 +307,62 @@ fn pass_to_the_other_side(case: &Case<'_>, ix: ComponentIx, from: Reached, sprea
                 .filter(|member| passes_on(case, spread, **member, false) >= Some(passed));
             requirement.of.len() - lost.count() < requirement.at_least as usize
         });
-        let model = &case.engine.model;
-        let ours = case
-            .aggregator
-            .is_some_and(|at| model.is_inside(at, *container));
         if !is_lost {
             continue;
         }
-        if !ours {
-            spread.raise(*container, next);
+        let is_ours = case
+            .aggregator
+            .is_some_and(|at| model.is_inside(at, *container));
+        if !is_ours {
+            cut.push((*container, reach));
             continue;
         }
-        for (other, seen) in &case.seen {
+        for (other, seen) in case.seen.iter() {
             spread.work += 1;
-            if seen.symptom.worst == Ill::Silent && !model.is_inside(*other, *container) {
-                spread.raise(*other, next);
+            if seen.symptom.worst == Ill::Silent && !model.is_inside(other, *container) {
+                cut.push((other, reach));
             }
         }
     }
+    cut
 }
 
 /// What is wrong with a service as a whole is wrong with its members.
-fn pass_to_members(case: &Case<'_>, ix: ComponentIx, from: Reached, spread: &mut Spread) {
+fn ill_members<'a>(case: &'a Case<'_>, ix: ComponentIx) -> impl Iterator<Item = ComponentIx> + 'a {
     let node = case.node(ix);
-    for need in &node.component.needs {
-        for member in &need.requirement.of {
-            if is_composite_of(node, *member) && case.seen.contains_key(member) {
-                let next = Reached {
-                    is_seed: false,
-                    reach: Reach::Soft,
-                    at_once: false,
-                    ..from
-                };
-                spread.raise(*member, next);
-            }
-        }
+    let needs = node.component.needs.iter();
+    needs
+        .flat_map(|need| need.requirement.of.iter().copied())
+        .filter(move |member| {
+            is_composite_of(case, node, *member) && case.seen.contains_key(member)
+        })
+}
+
+/// What broke while it ran did not break for want of what it needs to start.
+fn is_hit_while_running(case: &Case<'_>, ix: ComponentIx) -> bool {
+    match case.seen.get(&ix) {
+        Some(seen) => seen.symptom.worked && seen.symptom.worst > Ill::Starting,
+        None => case.node(ix).is_running(),
     }
 }
 
-/// How much of what its needs suffer arrives at a component, and whether it comes through its container alone.
-fn arrives(case: &Case<'_>, spread: &Spread, ix: ComponentIx) -> Option<(Reach, bool)> {
+/// How much arrives at a component by the edges that lead to one of its needs.
+fn arrives(
+    case: &Case<'_>,
+    spread: &mut Spread,
+    ix: ComponentIx,
+    from: ComponentIx,
+) -> Option<Reach> {
     let to = case.node(ix);
-    // What broke while it ran did not break for want of what it needs to start.
-    let running = match case.seen.get(&ix) {
-        Some(seen) => seen.symptom.worked && seen.symptom.worst > Ill::Starting,
-        None => to.is_running(),
-    };
-    let mut worst: Option<(Reach, bool)> = None;
+    let running = is_hit_while_running(case, ix);
+    let mut worst = None;
     for edge in to.edges() {
-        if !edge.relation.counts_while(running) {
+        spread.work += 1;
+        if !edge.relation.counts_while(running) || !edge.of.contains(&from) {
             continue;
         }
-        let Some(reach) = through(case, spread, to, edge) else {
-            continue;
-        };
-        let is_container = edge.relation == Relation::Container;
-        worst = match worst {
-            Some((known, only)) if known > reach => Some((known, only)),
-            Some((known, only)) if known == reach => Some((known, only && is_container)),
-            _ => Some((reach, is_container)),
-        };
+        spread.work += edge.of.len() as u64;
+        worst = worst.max(through(case, spread, to, edge));
     }
     worst
 }
@@ -214,6 +375,9 @@ fn passes_on(
     is_container: bool,
 ) -> Option<Reach> {
     let reached = spread.reached.get(&member)?;
+    if reached.reach == Reach::Mute || reached.is_mistaken {
+        return None;
+    }
     let evidence = case.node(member).evidence;
     let is_there = matches!(evidence, Some(Status::Ok | Status::Degraded));
     Some(

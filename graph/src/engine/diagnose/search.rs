@@ -1,23 +1,30 @@
 //! Looks for the sets of causes that fit best.
 //!
-//! Every single cause is tried; the best of them are extended by whatever explains what they leave, one at a time, and
-//! causes that add nothing are taken out again. Bounded by edges looked at, not by time, so that a replay does the same.
+//! Every single cause is tried; the best of them are extended, one cause at a time, by whatever makes the whole cheaper, and
+//! causes that add nothing are taken out again. What a cause can save at the most is known from having tried it alone, so most need
+//! not be tried again (the idea of Flock: gains, not candidates by observations). Bounded by what is looked at, not by time, so
+//! that a replay does the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Cost;
 use super::case::Case;
-use super::score::{Fit, UNEXPLAINED, fit};
+use super::reach::Spread;
+use super::score::{Explained, Fit, UNEXPLAINED, fit};
 use crate::{ComponentIx, Search};
 
-/// The most edges that are looked at.
+/// The most edges and symptoms that are looked at.
 const WORK_MAX: u64 = 4_000_000;
 /// How many single causes are extended.
 const BEAMS: usize = 12;
 /// The most causes of one set.
 const CAUSES_MAX: usize = 6;
+/// The most causes that are tried for one place in a set, the most promising first.
+const TRIED_MAX: usize = 24;
 /// The most sets that are kept.
 const KEPT_MAX: usize = 32;
+/// Below this a set is no rival.
+pub(super) const RIVAL_WITHIN: Cost = 2 * UNEXPLAINED / 3;
 
 /// A set of causes, by place in the case, with what it costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +52,7 @@ struct Tried {
 pub(super) fn search(case: &Case<'_>) -> Found {
     let mut search = Searcher {
         case,
+        spread: Spread::new(case.engine.model.nodes.len()),
         work: 0,
         costs: BTreeMap::new(),
     };
@@ -55,23 +63,25 @@ pub(super) fn search(case: &Case<'_>) -> Found {
             None => break,
         }
     }
-    let explains: Vec<BTreeSet<ComponentIx>> = singles
+    let saves: Vec<Vec<Explained>> = singles
         .iter()
-        .map(|tried| tried.fit.explained.iter().map(|(ix, _)| *ix).collect())
+        .map(|tried| tried.fit.explained.clone())
         .collect();
+    singles.retain(|tried| !tried.fit.explained.is_empty());
     singles.sort_by(|a, b| {
         let by_cost = a.fit.cost.cmp(&b.fit.cost);
         by_cost.then_with(|| a.causes.cmp(&b.causes))
     });
     singles.truncate(BEAMS);
     for single in singles {
-        search.extend(single, &explains);
+        search.extend(single, &saves);
     }
     search.found()
 }
 
 struct Searcher<'a, 'b> {
     case: &'a Case<'b>,
+    spread: Spread,
     work: u64,
     costs: BTreeMap<Vec<usize>, Cost>,
 }
@@ -83,55 +93,85 @@ impl Searcher<'_, '_> {
             return None;
         }
         let chosen: Vec<_> = causes.iter().map(|at| &self.case.causes[*at]).collect();
-        let fit = fit(self.case, &chosen);
-        self.work += fit.spread.work + self.case.seen.len() as u64;
-        self.costs.insert(causes.clone(), fit.cost);
+        let fit = fit(self.case, &chosen, &mut self.spread);
+        self.work += 16 + self.spread.work + 4 * self.spread.reached.len() as u64;
+        if !fit.explained.is_empty() {
+            self.costs.insert(causes.clone(), fit.cost);
+        }
         Some(Tried { fit, causes })
     }
 
-    fn extend(&mut self, mut best: Tried, explains: &[BTreeSet<ComponentIx>]) {
+    fn extend(&mut self, mut best: Tried, saves: &[Vec<Explained>]) {
         while best.causes.len() < CAUSES_MAX {
-            let left: BTreeSet<ComponentIx> = best.fit.unexplained.iter().copied().collect();
-            let mut better: Option<Tried> = None;
-            for (at, explained) in explains.iter().enumerate() {
-                let may_help = !best.causes.contains(&at) && !explained.is_disjoint(&left);
-                if !may_help || self.shares_a_name(&best.causes, at) {
-                    continue;
-                }
-                let mut causes = best.causes.clone();
-                causes.push(at);
-                causes.sort_unstable();
-                if self.costs.contains_key(&causes) {
-                    continue;
-                }
-                let Some(tried) = self.try_out(causes) else {
-                    return;
-                };
-                let cheapest = better
-                    .as_ref()
-                    .map_or(best.fit.cost, |known| known.fit.cost);
-                if tried.fit.cost < cheapest {
-                    better = Some(tried);
-                }
-            }
-            let Some(mut better) = better else {
+            let Some(better) = self.one_more(&best, saves) else {
                 return;
             };
-            for at in better.causes.clone() {
-                let mut fewer = better.causes.clone();
-                fewer.retain(|cause| *cause != at);
-                if fewer.is_empty() {
-                    continue;
-                }
-                let Some(tried) = self.try_out(fewer) else {
-                    return;
-                };
-                if tried.fit.cost <= better.fit.cost {
-                    better = tried;
-                }
-            }
+            let Some(better) = self.fewer(better) else {
+                return;
+            };
             best = better;
         }
+    }
+
+    /// The set with the one cause more that makes it cheapest, if any makes it cheaper.
+    fn one_more(&mut self, best: &Tried, saves: &[Vec<Explained>]) -> Option<Tried> {
+        let mut now: BTreeMap<ComponentIx, Cost> = best.fit.eased.clone();
+        now.extend(best.fit.explained.iter().map(|e| (e.component, e.cost)));
+        let mut promising: Vec<(Cost, usize)> = Vec::new();
+        for (at, saves) in saves.iter().enumerate() {
+            if best.causes.contains(&at) || self.shares_a_name(&best.causes, at) {
+                continue;
+            }
+            self.work += saves.len() as u64;
+            let saved = saves.iter().map(|explained| {
+                let ix = &explained.component;
+                let now = now.get(ix).copied();
+                let now = now.unwrap_or_else(|| self.case.seen[ix].alone);
+                (now - explained.cost).max(0)
+            });
+            let gain = saved.sum::<Cost>() - self.case.causes[at].prior;
+            if gain > 0 {
+                promising.push((gain, at));
+            }
+        }
+        promising.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        promising.truncate(TRIED_MAX);
+        let mut better: Option<Tried> = None;
+        for (gain, at) in promising {
+            let cheapest = better
+                .as_ref()
+                .map_or(best.fit.cost, |known| known.fit.cost);
+            if best.fit.cost - gain >= cheapest {
+                break;
+            }
+            let mut causes = best.causes.clone();
+            causes.push(at);
+            causes.sort_unstable();
+            if self.costs.contains_key(&causes) {
+                continue;
+            }
+            let tried = self.try_out(causes)?;
+            if tried.fit.cost < cheapest {
+                better = Some(tried);
+            }
+        }
+        better
+    }
+
+    /// The set without what adds nothing to it.
+    fn fewer(&mut self, mut better: Tried) -> Option<Tried> {
+        for at in better.causes.clone() {
+            let mut fewer = better.causes.clone();
+            fewer.retain(|cause| *cause != at);
+            if fewer.is_empty() {
+                continue;
+            }
+            let tried = self.try_out(fewer)?;
+            if tried.fit.cost <= better.fit.cost {
+                better = tried;
+            }
+        }
+        Some(better)
     }
 
     fn shares_a_name(&self, causes: &[usize], at: usize) -> bool {
@@ -155,18 +195,22 @@ impl Searcher<'_, '_> {
         let mut named = BTreeSet::new();
         let mut candidates = Vec::new();
         for candidate in all {
-            if candidates.len() < KEPT_MAX && named.insert(names(case, &candidate.causes)) {
+            if candidates.len() >= KEPT_MAX {
+                break;
+            }
+            if named.insert(names(case, &candidate.causes)) {
                 candidates.push(candidate);
             }
         }
+        let there_was = case.seen.len() as u64 * case.causes.len() as u64;
         Found {
-            work: WORK_MAX.min(case.seen.len() as u64 * case.causes.len() as u64),
             candidates,
             search: if self.work > WORK_MAX || case.truncated {
                 Search::Bounded
             } else {
                 Search::Exact
             },
+            work: WORK_MAX.min(there_was),
         }
     }
 }
@@ -181,6 +225,3 @@ pub(super) fn names(case: &Case<'_>, causes: &[usize]) -> Vec<String> {
     names.dedup();
     names
 }
-
-/// Below this a set is no rival.
-pub(super) const RIVAL_WITHIN: Cost = 2 * UNEXPLAINED / 3;

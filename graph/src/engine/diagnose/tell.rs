@@ -1,13 +1,15 @@
 //! Puts what was found into words and probabilities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::super::node::Verdict;
 use super::super::symptom::{Ill, Return};
 use super::case::Case;
-use super::score::{Fit, fit};
+use super::reach::Spread;
+use super::score::{Fit, busiest, fit};
 use super::search::{Candidate, Found, RIVAL_WITHIN, names};
-use super::{Cost, advise, fault, judge};
+use super::{Cause, Cost, advise, fault, judge};
 use crate::{ComponentIx, Diagnosis, Fault, Hypothesis, Timestamp};
 
 /// The most hypotheses that are told.
@@ -17,6 +19,9 @@ const EVIDENCE_MAX: usize = 8;
 /// Assuming something that the topology does not have, which explains each symptom a little.
 const NOT_IN_MODEL: Cost = 8_000;
 const NOT_IN_MODEL_EACH: Cost = 4_000;
+const NOT_IN_MODEL_FAILED: Cost = 6_000;
+/// What one cause does, it begins to do within this.
+const ONE_EVENT: Duration = Duration::from_secs(120);
 /// A set less likely than this is not worth a line at three in the morning.
 const TOLD_MIN: f64 = 0.02;
 /// What is seen of many components at once is less than so many independent looks: costs count by this part.
@@ -34,8 +39,7 @@ pub(in crate::engine) struct Told {
 
 /// Puts what was found into words and probabilities.
 pub(super) fn tell(case: &Case<'_>, found: &Found) -> Told {
-    let symptoms = Cost::try_from(case.seen.len()).unwrap_or(Cost::MAX / NOT_IN_MODEL_EACH);
-    let unknown = NOT_IN_MODEL + NOT_IN_MODEL_EACH * symptoms;
+    let unknown = not_in_model(case);
     let weights = weights(&found.candidates, unknown);
     let worth = weights
         .sets
@@ -43,9 +47,9 @@ pub(super) fn tell(case: &Case<'_>, found: &Found) -> Told {
         .take_while(|weight| **weight >= TOLD_MIN);
     let told = worth.count().clamp(1, TOLD_MAX).min(found.candidates.len());
     let told = &found.candidates[..told];
-    let fits: Vec<Fit> = told
+    let fits: Vec<Refit> = told
         .iter()
-        .map(|candidate| refit(case, candidate))
+        .map(|candidate| Refit::of(case, candidate))
         .collect();
     let hypotheses = told
         .iter()
@@ -54,10 +58,10 @@ pub(super) fn tell(case: &Case<'_>, found: &Found) -> Told {
         .map(|(at, (candidate, fit))| Hypothesis {
             causes: names(case, &candidate.causes),
             probability: rounded(weights.sets[at]),
-            faults: faults(case, candidate, fit),
-            explains: fit.explained.len(),
+            faults: faults(case, candidate, &fit.fit),
+            explains: fit.fit.explained.len(),
             unexplained: fit.unexplained.len(),
-            contradicts: fit.contradicts.len(),
+            contradicts: fit.fit.contradicts.len(),
             evidence: evidence(case, candidate, fit),
             cannot_tell_from: rivals(case, told, &fits, at),
             check_next: if at == 0 {
@@ -108,21 +112,63 @@ fn rounded(share: f64) -> f64 {
     (share * 1_000.0).round() / 1_000.0
 }
 
-fn refit(case: &Case<'_>, candidate: &Candidate) -> Fit {
-    let causes: Vec<_> = candidate
-        .causes
-        .iter()
-        .map(|at| &case.causes[*at])
-        .collect();
-    fit(case, &causes)
+/// A set looked at again, with everything that is told of it.
+#[derive(Debug)]
+pub(super) struct Refit {
+    pub(super) fit: Fit,
+    pub(super) spread: Spread,
+    /// Symptoms that do not follow from it; by id.
+    unexplained: Vec<ComponentIx>,
+}
+
+impl Refit {
+    fn of(case: &Case<'_>, candidate: &Candidate) -> Self {
+        let causes = candidate.causes.iter().map(|at| &case.causes[*at]);
+        let causes: Vec<&Cause> = causes.collect();
+        let mut spread = Spread::new(case.engine.model.nodes.len());
+        let mut fit = fit(case, &causes, &mut spread);
+        let id = |ix: ComponentIx| &case.node(ix).component.id;
+        fit.explained
+            .sort_by(|a, b| id(a.component).cmp(id(b.component)));
+        fit.contradicts.sort_by(|a, b| id(*a).cmp(id(*b)));
+        let explained: BTreeSet<ComponentIx> = fit.explained.iter().map(|e| e.component).collect();
+        let unexplained = case.seen.keys().filter(|ix| !explained.contains(ix));
+        Self {
+            unexplained: unexplained.collect(),
+            fit,
+            spread,
+        }
+    }
+
+    fn explained(&self) -> impl Iterator<Item = ComponentIx> + '_ {
+        self.fit.explained.iter().map(|e| e.component)
+    }
+}
+
+/// What it costs to assume one thing that the topology does not have, and that did what was seen.
+fn not_in_model(case: &Case<'_>) -> Cost {
+    let seen = case.seen.values();
+    let mut onsets: Vec<Timestamp> = seen.clone().map(|seen| seen.symptom.onset).collect();
+    let from = busiest(&mut onsets, ONE_EVENT).unwrap_or(case.first);
+    let each = seen.map(|seen| {
+        let onset = seen.symptom.onset;
+        let cost = match seen.symptom.worst {
+            _ if onset < from || onset > from.plus(ONE_EVENT) => seen.alone,
+            Ill::Failed if seen.symptom.confirmed => NOT_IN_MODEL_FAILED,
+            _ => NOT_IN_MODEL_EACH,
+        };
+        cost.min(seen.alone)
+    });
+    NOT_IN_MODEL + each.sum::<Cost>()
 }
 
 fn faults(case: &Case<'_>, candidate: &Candidate, fit: &Fit) -> BTreeMap<String, Fault> {
     let mut faults = BTreeMap::new();
     for (by, at) in candidate.causes.iter().enumerate() {
         let cause = &case.causes[*at];
-        let victims = fit.explained.iter().filter(|(_, cause)| *cause == by);
-        let first = victims.map(|(ix, _)| case.seen[ix].symptom.onset).min();
+        let victims = fit.explained.iter().filter(|e| e.by == by);
+        let first = victims.map(|e| case.seen[&e.component].symptom.onset);
+        let first = first.min();
         for id in &cause.ids {
             let odds = fault::odds(case, fit, &case.causes[*at], by, id);
             faults.insert(
@@ -131,7 +177,7 @@ fn faults(case: &Case<'_>, candidate: &Candidate, fit: &Fit) -> BTreeMap<String,
                     since: own_onset(case, id)
                         .or(cause.since)
                         .or(first)
-                        .unwrap_or(case.first()),
+                        .unwrap_or(case.first),
                     kind: fault::shown(odds),
                 },
             );
@@ -146,7 +192,7 @@ fn own_onset(case: &Case<'_>, id: &str) -> Option<Timestamp> {
 }
 
 /// What speaks for it, then what speaks against it.
-fn evidence(case: &Case<'_>, candidate: &Candidate, fit: &Fit) -> Vec<String> {
+fn evidence(case: &Case<'_>, candidate: &Candidate, fit: &Refit) -> Vec<String> {
     let mut lines = Vec::new();
     for at in &candidate.causes {
         for id in &case.causes[*at].ids {
@@ -154,9 +200,9 @@ fn evidence(case: &Case<'_>, candidate: &Candidate, fit: &Fit) -> Vec<String> {
         }
     }
     let count = |wanted: fn(&super::super::symptom::Symptom) -> bool| {
-        let explained = fit.explained.iter();
+        let explained = fit.explained();
         explained
-            .filter(|(ix, _)| wanted(&case.seen[ix].symptom))
+            .filter(|ix| wanted(&case.seen[ix].symptom))
             .count()
     };
     let groups: [(usize, &str); 5] = [
@@ -181,10 +227,10 @@ fn evidence(case: &Case<'_>, candidate: &Candidate, fit: &Fit) -> Vec<String> {
             .filter(|(count, _)| *count > 0)
             .map(|(count, words)| format!("{count} of what it explains {words}")),
     );
-    if !fit.contradicts.is_empty() {
+    if !fit.fit.contradicts.is_empty() {
         lines.push(format!(
             "against it: {} work although they should not",
-            listed(case, &fit.contradicts)
+            listed(case, &fit.fit.contradicts)
         ));
     }
     if !fit.unexplained.is_empty() {
@@ -227,16 +273,15 @@ fn listed(case: &Case<'_>, components: &[ComponentIx]) -> String {
 }
 
 /// Other sets that explain the same and are contradicted by the same.
-fn rivals(case: &Case<'_>, told: &[Candidate], fits: &[Fit], at: usize) -> Vec<Vec<String>> {
-    let symptoms =
-        |fit: &Fit| -> Vec<ComponentIx> { fit.explained.iter().map(|(ix, _)| *ix).collect() };
+fn rivals(case: &Case<'_>, told: &[Candidate], fits: &[Refit], at: usize) -> Vec<Vec<String>> {
+    let symptoms = |fit: &Refit| -> Vec<ComponentIx> { fit.explained().collect() };
     let own = symptoms(&fits[at]);
     let others = (0..told.len()).filter(|other| *other != at);
     others
         .filter(|other| {
             (told[*other].cost - told[at].cost).abs() <= RIVAL_WITHIN
                 && symptoms(&fits[*other]) == own
-                && fits[*other].contradicts == fits[at].contradicts
+                && fits[*other].fit.contradicts == fits[at].fit.contradicts
         })
         .map(|other| names(case, &told[other].causes))
         .collect()
