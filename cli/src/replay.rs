@@ -14,7 +14,8 @@ use crate::scenario::expect::percent;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::{Format, json as shapes};
 
-/// Verdicts are looked at so often where nobody asks for a period: an observation period of the agents.
+/// A verdict is looked at this often, whatever period is asked for: an observation period of the agents. What came and went
+/// between two looks is not told.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
@@ -45,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments, format: Format) -> Exit {
     let mut teller = Teller {
         arguments,
         format,
+        held: None,
         last: None,
         said: None,
     };
@@ -68,53 +70,104 @@ fn replay(
     teller: &mut Teller<'_>,
 ) -> Result<Exit, ScenarioError> {
     let mut engine = scenario.engine();
-    let period = arguments.every.unwrap_or(LOOK_EVERY);
-    let mut next = engine.now();
-    for (at, event) in scenario.events.iter().enumerate() {
-        while next < event.at {
-            engine.advance(next);
-            if teller.look(&engine, arguments.every.is_some()) != Exit::Yes {
+    let mut looks = Looks::new(engine.now(), arguments.every);
+    for (line, event) in &scenario.events {
+        while looks.at < event.at {
+            if engine.next_deadline().is_some_and(|due| due <= looks.at) {
+                teller.held = None;
+            }
+            engine.advance(looks.at);
+            if teller.look(&engine, looks.is_due()) != Exit::Yes {
                 return Ok(Exit::CannotSay);
             }
-            next = next.plus(period);
+            looks.next();
         }
+        teller.held = None;
         engine
             .apply(event, &mut Changes::default())
-            .map_err(|error| scenario.refused(at, &error))?;
+            .map_err(|error| scenario.refused(*line, &error))?;
     }
+    teller.held = None;
     Ok(teller.look(&engine, true))
+}
+
+/// The moments at which the verdict is looked at: multiples of [`LOOK_EVERY`] and of the period asked for.
+struct Looks {
+    at: Timestamp,
+    look: Timestamp,
+    due: Option<(Timestamp, Duration)>,
+}
+
+impl Looks {
+    fn new(from: Timestamp, every: Option<Duration>) -> Self {
+        Self {
+            at: from,
+            look: from,
+            due: every.map(|every| (from, every)),
+        }
+    }
+
+    /// Whether this is a moment at which a line was asked for.
+    fn is_due(&self) -> bool {
+        self.due.is_some_and(|(due, _)| due == self.at)
+    }
+
+    fn next(&mut self) {
+        if self.look == self.at {
+            self.look = self.look.plus(LOOK_EVERY);
+        }
+        if let Some((due, every)) = &mut self.due
+            && *due == self.at
+        {
+            *due = due.plus(*every);
+        }
+        let due = self.due.map_or(self.look, |(due, _)| due);
+        self.at = self.look.min(due);
+    }
 }
 
 /// What was said last, so that only news is said.
 struct Teller<'a> {
     arguments: &'a Arguments,
     format: Format,
-    last: Option<(Vec<Vec<String>>, String, u64)>,
+    /// The diagnosis of now; `None` when something happened since it was made.
+    held: Option<Diagnosis>,
+    last: Option<News>,
     said: Option<Timestamp>,
 }
 
+/// What is told when it is another than before.
+#[derive(Debug, PartialEq, Eq)]
+struct News {
+    causes: Vec<Vec<String>>,
+    state: &'static str,
+    percent: u64,
+}
+
 impl Teller<'_> {
-    fn look(&mut self, engine: &Engine, anyway: bool) -> Exit {
-        if self.said == Some(engine.now()) {
+    fn look(&mut self, engine: &Engine, is_due: bool) -> Exit {
+        if self.said == Some(engine.now()) || (self.held.is_some() && !is_due) {
             return Exit::Yes;
         }
-        let diagnosis = engine.diagnosis();
-        let verdict = diagnosis.hypotheses.iter().take(1);
-        let verdict: Vec<Vec<String>> = verdict.map(|first| first.causes.clone()).collect();
-        let state = engine
-            .incident()
-            .map_or("none", |incident| incident.state.as_str());
+        let diagnosis = self.held.take().unwrap_or_else(|| engine.diagnosis());
+        let first = diagnosis.hypotheses.iter().take(1);
         let (done, total) = overall(engine);
-        let news = Some((verdict, state.to_owned(), done * 100 / total.max(1)));
-        if !anyway && self.last == news {
-            return Exit::Yes;
-        }
+        let news = Some(News {
+            causes: first.map(|first| first.causes.clone()).collect(),
+            state: engine
+                .incident()
+                .map_or("none", |incident| incident.state.as_str()),
+            percent: done * 100 / total.max(1),
+        });
+        let text = (is_due || self.last != news).then(|| match self.format {
+            Format::Json => shapes::line(&self.object(engine, &diagnosis)),
+            _ => words(engine, &diagnosis),
+        });
+        self.held = Some(diagnosis);
+        let Some(text) = text else { return Exit::Yes };
         self.last = news;
         self.said = Some(engine.now());
-        match self.format {
-            Format::Json => write(&shapes::line(&self.object(engine, &diagnosis))),
-            _ => write(&words(engine, &diagnosis)),
-        }
+        write(&text)
     }
 
     fn object(&self, engine: &Engine, diagnosis: &Diagnosis) -> Value {

@@ -4,7 +4,7 @@ pub(crate) mod expect;
 
 use std::path::{Path, PathBuf};
 
-use blackstart_graph::{Engine, Event, EventKind, Timestamp, Topology};
+use blackstart_graph::{Engine, Event, Timestamp, Topology};
 
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,8 @@ pub(crate) enum ScenarioError {
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) topology: Topology,
-    pub(crate) events: Vec<Event>,
+    /// What happened, with the line of the file.
+    pub(crate) events: Vec<(usize, Event)>,
     pub(crate) folder: PathBuf,
 }
 
@@ -52,16 +53,20 @@ impl Scenario {
 
     /// An engine before the first event.
     pub(crate) fn engine(&self) -> Engine {
-        let first = self.events.first().map(|event| event.at);
+        let first = self.events.first().map(|(_, event)| event.at);
         let first = first.unwrap_or_else(|| Timestamp::from_micros(0));
         Engine::new(self.topology.clone(), first)
     }
 
-    /// What to say of an event that the engine refused, by its place.
-    pub(crate) fn refused(&self, at: usize, error: &blackstart_graph::ApplyError) -> ScenarioError {
+    /// What to say of an event that the engine refused.
+    pub(crate) fn refused(
+        &self,
+        line: usize,
+        error: &blackstart_graph::ApplyError,
+    ) -> ScenarioError {
         ScenarioError::Event {
             path: self.folder.join("events.jsonl"),
-            line: at + 1,
+            line,
             problem: error.to_string(),
         }
     }
@@ -74,32 +79,27 @@ pub(crate) fn read(path: &Path) -> Result<String, ScenarioError> {
     })
 }
 
-/// One event a line; blank lines are time that nothing happened in.
-fn events(path: &Path, text: &str) -> Result<Vec<Event>, ScenarioError> {
-    let problem = |line: usize, problem: String| ScenarioError::Event {
-        path: path.to_owned(),
-        line,
-        problem,
-    };
-    let mut events: Vec<Event> = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            events.extend(events.last().map(|last| Event {
-                at: last.at,
-                kind: EventKind::Tick,
-            }));
-            continue;
-        }
+/// One event a line, with the number of its line; blank lines are nothing.
+fn events(path: &Path, text: &str) -> Result<Vec<(usize, Event)>, ScenarioError> {
+    let mut events: Vec<(usize, Event)> = Vec::new();
+    let lines = (1..).zip(text.lines());
+    for (line, text) in lines.filter(|(_, text)| !text.trim().is_empty()) {
+        let problem = |problem: String| ScenarioError::Event {
+            path: path.to_owned(),
+            line,
+            problem,
+        };
         let event: Event =
-            serde_json::from_str(line).map_err(|error| problem(at + 1, error.to_string()))?;
-        if let Some(last) = events.last().filter(|last| event.at < last.at) {
-            let words = format!(
-                "at {} is before {} of the line above; a capture is in the order of arrival",
+            serde_json::from_str(text).map_err(|error| problem(error.to_string()))?;
+        if let Some((above, last)) = events.last()
+            && event.at < last.at
+        {
+            return Err(problem(format!(
+                "at {} is before {} of line {above}; a capture is in the order of arrival",
                 event.at, last.at
-            );
-            return Err(problem(at + 1, words));
+            )));
         }
-        events.push(event);
+        events.push((line, event));
     }
     Ok(events)
 }
@@ -124,9 +124,9 @@ mod tests {
             said.starts_with("events.jsonl line 2: unknown variant `eclipse`"),
             "{said}"
         );
-        let said = refusal(&format!("{tick}\n\n{earlier}"));
+        let said = refusal(&format!("\n{tick}\n\n{earlier}"));
         assert!(
-            said.starts_with("events.jsonl line 3: at 2019-01-24T11:00:00"),
+            said.starts_with("events.jsonl line 4: at 2019-01-24T11:00:00.000Z is before 2019-01-24T12:00:00.000Z of line 2"),
             "{said}"
         );
     }

@@ -54,12 +54,12 @@ fn test(folder: &Path) -> Result<Outcome, ScenarioError> {
         unmet: Vec::new(),
     };
     let mut engine = scenario.engine();
-    let mut events = scenario.events.iter().enumerate().peekable();
+    let mut events = scenario.events.iter().peekable();
     for (at, expectation) in expect::load(folder)? {
         while let Some((line, event)) = events.next_if(|(_, event)| event.at <= at) {
             engine
                 .apply(event, &mut Changes::default())
-                .map_err(|error| scenario.refused(line, &error))?;
+                .map_err(|error| scenario.refused(*line, &error))?;
         }
         engine.advance(at);
         let (looked, unmet) = expectation.unmet(&engine, &engine.diagnosis());

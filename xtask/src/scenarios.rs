@@ -10,6 +10,7 @@ mod clever_cloud_2025;
 mod cloud_iam_2024;
 mod imparato_2021;
 mod life;
+mod sbg_fire;
 mod scalingo_2019;
 mod stage;
 mod story;

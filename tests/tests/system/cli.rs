@@ -2,31 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
 use blackstart_tests::servers::nginx::Nginx;
 use blackstart_tests::{TempHome, binary, free_port, wait_until};
 use unicode_width::UnicodeWidthStr;
 
-use crate::parts::{START, ask};
+use crate::parts::{START, ask, err, out, run};
 use crate::platform::{Platform, probe};
-
-fn run(program: &str, arguments: &[&str]) -> Output {
-    Command::new(binary(program))
-        .args(arguments)
-        .env_remove("BLACKSTART_AGGREGATOR")
-        .output()
-        .expect("our own program runs")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 /// Serves an empty page, and never within a millisecond.
 fn slow_server() -> SocketAddr {

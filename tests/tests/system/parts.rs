@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use blackstart_tests::{Daemon, binary};
@@ -30,6 +30,25 @@ pub(crate) fn agent(home: &Path, config: &Path) -> Daemon {
     let mut command = Command::new(binary("blackstart-agent"));
     command.args(["run", "--config"]).arg(config);
     Daemon::spawn("agent", &mut command, &home.join("agent.log"))
+}
+
+/// Runs one of our programs to its end, with no aggregator in its surroundings.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Output {
+    Command::new(binary(program))
+        .args(arguments)
+        .env_remove("BLACKSTART_AGGREGATOR")
+        .output()
+        .expect("our own program runs")
+}
+
+/// What it wrote to standard output.
+pub(crate) fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What it wrote to standard error.
+pub(crate) fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// What `blackstart` prints as JSON, and its exit code.

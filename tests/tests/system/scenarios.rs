@@ -1,9 +1,11 @@
 //! `blackstart test` and `blackstart replay`: real outages, and what is said of folders that are none.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
-use blackstart_tests::{TempHome, binary};
+use blackstart_tests::TempHome;
+
+use crate::parts::{err, out, run};
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -24,42 +26,22 @@ fn folders(parent: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn run(command: &str, arguments: &[&str], folders: &[PathBuf]) -> Output {
-    Command::new(binary("blackstart"))
-        .arg(command)
-        .args(folders)
-        .args(arguments)
-        .output()
-        .expect("our own program runs")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+/// Runs `blackstart` with a command, its options and folders.
+fn blackstart(arguments: &[&str], folders: &[PathBuf]) -> Output {
+    let folders = folders.iter().map(|folder| folder.display().to_string());
+    let folders: Vec<String> = folders.collect();
+    let folders = folders.iter().map(String::as_str);
+    let all: Vec<&str> = arguments.iter().copied().chain(folders).collect();
+    run("blackstart", &all)
 }
 
 #[test]
-fn every_outage_that_we_come_from_is_as_expected() {
-    let output = run("test", &[], &folders(&project().join("tests/scenarios")));
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}{}",
-        out(&output),
-        err(&output)
-    );
-}
-
-#[test]
-fn every_shared_outage_is_as_expected() {
-    let beside = project()
-        .parent()
-        .expect("a folder")
-        .join("shared/scenarios");
-    let output = run("test", &[], &folders(&beside));
+fn every_outage_is_as_expected() {
+    let project = project();
+    let beside = project.parent().expect("a folder").join("shared/scenarios");
+    let mut all = folders(&project.join("tests/scenarios"));
+    all.extend(folders(&beside));
+    let output = blackstart(&["test"], &all);
     assert_eq!(
         output.status.code(),
         Some(0),
@@ -71,20 +53,83 @@ fn every_shared_outage_is_as_expected() {
 
 #[test]
 fn a_replay_of_the_same_folder_gives_the_same_bytes() {
-    let folder = [project().join("tests/scenarios/scalingo-2019")];
-    let arguments = ["--format", "json", "--every", "10m", "--conditions"];
-    let (first, again) = (
-        run("replay", &arguments, &folder),
-        run("replay", &arguments, &folder),
-    );
+    let folder = [project().join("tests/scenarios/cloud-iam-2024")];
+    let arguments = [
+        "replay",
+        "--format",
+        "json",
+        "--every",
+        "10m",
+        "--conditions",
+    ];
+    let replay = || blackstart(&arguments, &folder);
+    let (first, again) = std::thread::scope(|threads| {
+        let other = threads.spawn(replay);
+        (replay(), other.join().expect("a replay ends"))
+    });
     assert_eq!(first.status.code(), Some(0), "{}", err(&first));
     assert!(first.stdout == again.stdout, "two replays differ");
     let last = out(&first).lines().last().unwrap_or_default().to_owned();
     let last: serde_json::Value = serde_json::from_str(&last).expect("a line is an object");
-    assert!(last["components"]["feed-a"].is_string(), "{last}");
+    assert!(last["components"]["dhcp"].is_string(), "{last}");
     for key in ["at", "incident", "hypotheses", "conditions", "recovery"] {
         assert!(!last[key].is_null(), "{key} of {last}");
     }
+}
+
+#[test]
+fn a_replay_tells_what_changed_between_two_periods_and_the_end() {
+    let home = TempHome::new("replay");
+    let seen = |at: &str, status: &str| {
+        format!(
+            r#"{{"at":"2019-01-24T{at}Z","type":"observation","agent":"h","check":"x","status":"{status}","ttl_s":3600}}"#
+        )
+    };
+    // Blank lines are nothing, wherever they stand.
+    let events = [
+        "",
+        &seen("12:00:00", "ok"),
+        "",
+        &seen("12:01:03", "failed"),
+        r#"{"at":"2019-01-24T12:11:00Z","type":"tick"}"#,
+    ]
+    .join("\n");
+    let folder = scenario(&home, "one", TOPOLOGY, &events, "");
+    let said = |arguments: &[&str]| -> Vec<(String, String)> {
+        let output = blackstart(arguments, std::slice::from_ref(&folder));
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        let lines = out(&output);
+        let lines = lines.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("an object a line");
+            let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            (
+                word(&line["at"])[11..19].to_owned(),
+                word(&line["incident"]["state"]),
+            )
+        });
+        lines.collect()
+    };
+    let pair = |(at, state): (&str, &str)| (at.to_owned(), state.to_owned());
+    // What fails has a cause at once; an incident opens when it stays so.
+    let changes = [
+        ("12:00:00", "none"),
+        ("12:01:10", "none"),
+        ("12:01:20", "open"),
+        ("12:11:00", "open"),
+    ];
+    assert_eq!(said(&["replay", "--format", "json"]), changes.map(pair));
+    let with_periods = [
+        ("12:00:00", "none"),
+        ("12:01:10", "none"),
+        ("12:01:20", "open"),
+        ("12:04:05", "open"),
+        ("12:08:10", "open"),
+        ("12:11:00", "open"),
+    ];
+    assert_eq!(
+        said(&["replay", "--format", "json", "--every", "245s"]),
+        with_periods.map(pair)
+    );
 }
 
 const TOPOLOGY: &str = "[component.h]\nkind = \"host\"\n";
@@ -146,12 +191,12 @@ fn what_is_not_met_or_wrong_is_named_and_ends_with_its_code() {
     ];
     for (name, topology, events, expect, code, words) in cases {
         let folder = scenario(&home, name, topology, events, expect);
-        let output = run("test", &[], &[folder]);
+        let output = blackstart(&["test"], &[folder]);
         let said = out(&output) + &err(&output);
         assert_eq!(output.status.code(), Some(code), "{name}: {said}");
         assert!(said.contains(words), "{name}: {said}");
     }
-    let nowhere = run("replay", &[], &[home.join("nowhere")]);
+    let nowhere = blackstart(&["replay"], &[home.join("nowhere")]);
     assert_eq!(nowhere.status.code(), Some(2), "{}", err(&nowhere));
     assert!(err(&nowhere).contains("a scenario is a folder with topology.toml and events.jsonl"));
 }

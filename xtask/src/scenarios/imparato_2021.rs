@@ -6,6 +6,7 @@
 //! elsewhere, that the mail stands on the same site, the clock of the provider's word, the outside watcher.
 
 use super::life::Life;
+use super::sbg_fire;
 use super::stage::{Beat, Stage};
 use super::story::{degraded, failed, ok, starting, story};
 use super::time::{At, Day};
@@ -13,7 +14,7 @@ use super::time::{At, Day};
 pub(super) const NAME: &str = "imparato-2021";
 
 /// The day before: clocks after midnight have more than 24 hours.
-const DAY: Day = Day::new(2021, 3, 9);
+const DAY: Day = sbg_fire::DAY;
 const BEGIN: At = DAY.hm(23, 20);
 const SERVER_GONE: At = DAY.at(23, 50, 10);
 const NEW_SERVER: At = DAY.hm(33, 40);
@@ -24,13 +25,7 @@ const WATCHERS: [&str; 2] = ["web-1", "watch-1"];
 
 pub(super) fn events() -> String {
     let mut stage = Stage::new(NAME);
-    stage.provider(
-        DAY.hm(24, 5),
-        "sbg",
-        "minor",
-        "a fire has started in one of the rooms of SBG2",
-    );
-    stage.provider(DAY.hm(25, 50), "sbg", "critical", "the fire in SBG2 could not be controlled; the whole site is isolated, which impacts SBG1-4");
+    sbg_fire::provider(&mut stage);
     stage.action(
         DAY.hm(30, 0),
         "restart of central-1 at the provider: an error occurred during the request",

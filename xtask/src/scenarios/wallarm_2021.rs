@@ -6,6 +6,7 @@
 //! Inferred: every clock after 23:47, the number of hosts and pods, when pods were restarted, when the placeholder answered.
 
 use super::life::Life;
+use super::sbg_fire;
 use super::stage::{Beat, Stage};
 use super::story::{Story, degraded, failed, ok, starting, story, unseen};
 use super::time::{At, Day};
@@ -13,7 +14,7 @@ use super::time::{At, Day};
 pub(super) const NAME: &str = "wallarm-2021";
 
 /// The day before: clocks after midnight have more than 24 hours.
-const DAY: Day = Day::new(2021, 3, 9);
+const DAY: Day = sbg_fire::DAY;
 const BEGIN: At = DAY.hm(23, 30);
 /// The building's power goes, room after room.
 const FIRE: At = DAY.at(23, 49, 30);
@@ -74,13 +75,7 @@ pub(super) fn events() -> String {
 }
 
 fn people(stage: &mut Stage) {
-    stage.provider(
-        DAY.hm(24, 5),
-        "sbg",
-        "minor",
-        "a fire has started in one of the rooms of SBG2",
-    );
-    stage.provider(DAY.hm(25, 50), "sbg", "critical", "the fire in SBG2 could not be controlled; the whole site is isolated, which impacts SBG1-4");
+    sbg_fire::provider(stage);
     for host in BURNED {
         stage.gone(DESTROYED, host);
     }
