@@ -30,6 +30,7 @@ mod sequences;
 mod series;
 mod server;
 mod session;
+pub mod shape;
 mod topology;
 mod view;
 mod wire;
@@ -39,6 +40,7 @@ pub use config::{Config, default_state_dir, listen_address};
 pub use journal::export::{ExportError, export};
 pub use lock::LockError;
 pub use running::{Pulse, Running, StartError, Surroundings, serve, start};
+pub use wire::operator::{diagnosis as diagnosis_message, incident as incident_message};
 
 /// Reads and checks a topology file without putting it in force.
 ///

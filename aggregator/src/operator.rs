@@ -28,7 +28,7 @@ use crate::health::v1::{
 use crate::journal::writer::JournalProgress;
 use crate::problems::Problems;
 use crate::roster::Roster;
-use crate::wire::operator::{OwnState, readiness, serving, status};
+use crate::wire::operator::{OwnState, readiness, serving, status, why};
 
 /// Between two pictures of a watcher: ten a second are enough for eyes.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
@@ -139,8 +139,9 @@ impl OperatorService for Operator {
         check_id(&component)?;
         let answer = self.0.engine.why(component.clone()).await;
         let answer = answer.ok_or_else(shutting_down)?;
-        let why = answer.ok_or_else(|| no_such_component(&component))?;
-        Ok(Response::new(why.into()))
+        let answer = answer.ok_or_else(|| no_such_component(&component))?;
+        let view = self.0.engine.view();
+        Ok(Response::new(why(answer, view.diagnosis.as_deref())))
     }
 
     async fn ready(

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use blackstart_graph::{Condition, Incident};
+use blackstart_graph::{Condition, Diagnosis, Incident};
 
 /// Rows in a chunk: small enough to copy for one change, large enough that a view of ten thousand
 /// components is some hundred pointers.
@@ -55,6 +55,8 @@ pub(crate) struct View {
     pub(crate) at_us: i64,
     pub(crate) counts: Counts,
     pub(crate) incident: Option<Arc<Incident>>,
+    /// What the engine concluded last; none while nothing has a symptom.
+    pub(crate) diagnosis: Option<Arc<Diagnosis>>,
     chunks: Vec<Arc<Vec<Arc<ComponentRow>>>>,
     /// Positions in the order of ids, of all rows but those in `recent`.
     sorted: Arc<Vec<u32>>,

@@ -1,7 +1,8 @@
 //! The objects of `--format json`; their shapes are public (docs/json.md).
 
+use blackstart_aggregator::shape;
 use blackstart_graph::Condition;
-use blackstart_proto::v1::{self, AgentState, ComponentState, Incident, StatusResponse};
+use blackstart_proto::v1::{self, AgentState, ComponentState, StatusResponse};
 use serde_json::{Value, json};
 
 use crate::clock::rfc3339;
@@ -23,10 +24,9 @@ pub(crate) fn condition(number: i32) -> Condition {
 pub(crate) fn status(status: &StatusResponse) -> Value {
     let counts = status.conditions.unwrap_or_default();
     let aggregator = status.aggregator.clone().unwrap_or_default();
-    json!({
+    let mut object = json!({
         "at": rfc3339(status.at_us),
-        "incident": status.incident.as_ref().map_or_else(|| json!({"state": "none"}), incident),
-        "hypotheses": [],
+        "incident": shape::incident(status.incident.as_ref()),
         "conditions": {
             "up": counts.up, "degraded": counts.degraded, "starting": counts.starting, "blocked": counts.blocked,
             "down": counts.down, "unreachable": counts.unreachable, "unknown": counts.unknown,
@@ -39,14 +39,11 @@ pub(crate) fn status(status: &StatusResponse) -> Value {
             "problems": aggregator.problems, "journal_entries": aggregator.journal_entries,
             "topology_file": aggregator.topology_file,
         },
-    })
-}
-
-fn incident(incident: &Incident) -> Value {
-    json!({
-        "id": incident.id, "state": incident.state, "opened": rfc3339(incident.opened_us),
-        "resolved": incident.resolved_us.map(rfc3339), "failed": incident.failed,
-    })
+    });
+    for (name, value) in shape::diagnosis(status.diagnosis.as_ref()) {
+        object[name] = value;
+    }
+    object
 }
 
 /// One component.

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use blackstart_aggregator::{diagnosis_message, incident_message, shape};
 use blackstart_graph::{Changes, Condition, Diagnosis, Engine, Timestamp};
 use serde_json::{Value, json};
 
@@ -204,19 +205,17 @@ pub(crate) fn verdict(engine: &Engine, diagnosis: &Diagnosis) -> Value {
     .into_iter()
     .map(|condition| (condition.as_str().to_owned(), json!(counts.of(condition))))
     .collect();
-    let incident = engine.incident().map_or_else(
-        || json!({ "state": "none" }),
-        |incident| json!({ "id": incident.id, "state": incident.state, "opened": incident.opened, "resolved": incident.resolved }),
-    );
-    json!({
+    let incident = engine.incident().map(incident_message);
+    let mut object = json!({
         "at": engine.now(),
-        "incident": incident,
-        "hypotheses": diagnosis.hypotheses,
-        "not_in_model": diagnosis.not_in_model,
-        "search": diagnosis.search,
+        "incident": shape::incident(incident.as_ref()),
         "conditions": conditions,
         "recovery": recovery(engine),
-    })
+    });
+    for (name, value) in shape::diagnosis(Some(&diagnosis_message(diagnosis))) {
+        object[name] = value;
+    }
+    object
 }
 
 const NO_ESTIMATE: &str = "this release counts what is back and estimates no end";

@@ -83,7 +83,10 @@ fn text(why: &WhyResponse, now_us: i64, width: usize) -> String {
 }
 
 fn object(why: &WhyResponse) -> Value {
-    json!({ "steps": why.steps.iter().map(step).collect::<Vec<_>>() })
+    json!({
+        "steps": why.steps.iter().map(step).collect::<Vec<_>>(),
+        "hypotheses": why.hypotheses.iter().map(blackstart_aggregator::shape::hypothesis).collect::<Vec<_>>(),
+    })
 }
 
 fn step(step: &WhyStep) -> Value {

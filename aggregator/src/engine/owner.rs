@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blackstart_graph::{
-    ApplyError, Changes, ComponentIx, ComponentRef, Condition, Engine, Event, NeedReport, Sample,
-    SlotId, Timestamp, Topology,
+    ApplyError, Changes, ComponentIx, ComponentRef, Condition, Diagnosis, Engine, Event,
+    NeedReport, Sample, SlotId, Timestamp, Topology,
 };
 
 use super::answers::{NeedAnswer, TopologyAnswer, TopologyRow, WhyAnswer, WhyStep};
@@ -81,17 +81,30 @@ struct Place {
 struct Changed {
     components: ComponentSet,
     incident: bool,
+    diagnosis: bool,
     topology: bool,
 }
 
 impl Changed {
     fn take_in(&mut self, changes: &mut Changes) {
+        self.diagnosis |= concluded(changes);
         for component in changes.components.drain(..) {
             self.components.add(component);
         }
         self.incident |= std::mem::take(&mut changes.incident);
         self.topology |= std::mem::take(&mut changes.topology);
     }
+}
+
+/// Whether the engine came to another conclusion.
+fn concluded(changes: &mut Changes) -> bool {
+    !changes.components.is_empty()
+}
+
+/// What the engine concluded last.
+fn conclusion(engine: &Engine) -> Option<Arc<Diagnosis>> {
+    let diagnosis = engine.diagnosis();
+    (!diagnosis.hypotheses.is_empty()).then(|| Arc::new(diagnosis))
 }
 
 /// A set of components that costs the same however large it is.
@@ -266,7 +279,11 @@ impl Owner {
 
     /// Whether there is something that the last view does not show.
     pub(crate) fn has_changed(&self) -> bool {
-        self.changed.topology || self.changed.incident || !self.changed.components.list.is_empty()
+        let changed = &self.changed;
+        changed.topology
+            || changed.incident
+            || changed.diagnosis
+            || !changed.components.list.is_empty()
     }
 
     /// The state as bytes, and the last entry in it.
@@ -278,6 +295,7 @@ impl Owner {
     pub(crate) fn view(&mut self, with_values: bool) -> Arc<View> {
         let components = self.changed.components.take();
         let incident = std::mem::take(&mut self.changed.incident);
+        let diagnosis = std::mem::take(&mut self.changed.diagnosis);
         let topology = std::mem::take(&mut self.changed.topology);
         if topology {
             let rows = self
@@ -307,6 +325,9 @@ impl Owner {
         }
         if incident || topology {
             self.view.incident = self.engine.incident().cloned().map(Arc::new);
+        }
+        if diagnosis || topology {
+            self.view.diagnosis = conclusion(&self.engine);
         }
         self.view.counts = counts(&self.engine);
         self.view.at_us = self.newest_us;

@@ -1,6 +1,8 @@
 //! What operators are told, as messages.
 
-use blackstart_graph::{Condition, EvidenceItem, Incident, Timestamp};
+use blackstart_graph::{
+    CheckNext, Condition, Diagnosis, EvidenceItem, Fault, Hypothesis, Incident, Search, Timestamp,
+};
 use blackstart_proto::v1;
 
 use crate::engine::answers::{NeedAnswer, TopologyAnswer, TopologyRow, WhyAnswer, WhyStep};
@@ -43,6 +45,68 @@ pub(crate) fn status(
             journal_entries: own.journal_entries,
             topology_file: own.topology_file,
         }),
+        diagnosis: view.diagnosis.as_deref().map(diagnosis),
+    }
+}
+
+/// What really broke, as a message.
+#[must_use]
+pub fn diagnosis(diagnosis: &Diagnosis) -> v1::Diagnosis {
+    v1::Diagnosis {
+        hypotheses: diagnosis.hypotheses.iter().map(hypothesis).collect(),
+        not_in_model: diagnosis.not_in_model,
+        search: match diagnosis.search {
+            Search::Exact => "exact",
+            Search::Bounded => "bounded",
+        }
+        .to_owned(),
+    }
+}
+
+fn hypothesis(hypothesis: &Hypothesis) -> v1::Hypothesis {
+    let faults = hypothesis.faults.iter();
+    let rivals = hypothesis.cannot_tell_from.iter().cloned();
+    v1::Hypothesis {
+        causes: hypothesis.causes.clone(),
+        probability: hypothesis.probability,
+        faults: faults
+            .map(|(id, known)| (id.clone(), fault(known)))
+            .collect(),
+        explains: hypothesis.explains as u64,
+        unexplained: hypothesis.unexplained as u64,
+        contradicts: hypothesis.contradicts as u64,
+        evidence: hypothesis.evidence.clone(),
+        cannot_tell_from: rivals.map(|causes| v1::CauseSet { causes }).collect(),
+        check_next: hypothesis.check_next.iter().map(check_next).collect(),
+    }
+}
+
+fn fault(fault: &Fault) -> v1::Fault {
+    let kinds = fault.kind.iter();
+    v1::Fault {
+        since_us: fault.since.as_micros(),
+        kind: kinds
+            .map(|(kind, share)| (kind.as_str().to_owned(), *share))
+            .collect(),
+    }
+}
+
+fn check_next(check: &CheckNext) -> v1::CheckNext {
+    v1::CheckNext {
+        component: check.component.clone(),
+        check: check.check.clone(),
+        why: check.why.clone(),
+    }
+}
+
+/// The chain of evidence behind a condition, and the hypotheses that name somebody in it.
+pub(crate) fn why(why: WhyAnswer, diagnosis: Option<&Diagnosis>) -> v1::WhyResponse {
+    let is_step = |cause: &String| why.steps.iter().any(|step| *step.component.id == **cause);
+    let hypotheses = diagnosis.iter().flat_map(|diagnosis| &diagnosis.hypotheses);
+    let naming = hypotheses.filter(|hypothesis| hypothesis.causes.iter().any(is_step));
+    v1::WhyResponse {
+        hypotheses: naming.map(hypothesis).collect(),
+        steps: why.steps.into_iter().map(Into::into).collect(),
     }
 }
 
@@ -104,13 +168,16 @@ impl From<Counts> for v1::ConditionCounts {
     }
 }
 
-fn incident(incident: &Incident) -> v1::Incident {
+/// An incident as a message.
+#[must_use]
+pub fn incident(incident: &Incident) -> v1::Incident {
     v1::Incident {
         id: incident.id.clone(),
         state: incident.state.as_str().to_owned(),
         opened_us: incident.opened.as_micros(),
         resolved_us: incident.resolved.map(Timestamp::as_micros),
         failed: incident.failed.iter().cloned().collect(),
+        story: Vec::new(),
     }
 }
 
@@ -149,14 +216,6 @@ fn agent_state(host: &str, agent: &AgentRecord) -> v1::AgentState {
         spooled_results: agent.spooled_results,
         problem: agent.problem.clone(),
         labels: agent.labels.clone().into_iter().collect(),
-    }
-}
-
-impl From<WhyAnswer> for v1::WhyResponse {
-    fn from(why: WhyAnswer) -> Self {
-        Self {
-            steps: why.steps.into_iter().map(Into::into).collect(),
-        }
     }
 }
 
