@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blackstart_graph::{
-    ApplyError, Changes, ComponentIx, ComponentRef, Condition, Diagnosis, Engine, Event,
-    NeedReport, Sample, SlotId, Timestamp, Topology,
+    ApplyError, Changes, ComponentIx, ComponentRef, Condition, Engine, Event, NeedReport, Sample,
+    SlotId, Timestamp, Topology,
 };
 
 use super::answers::{NeedAnswer, TopologyAnswer, TopologyRow, WhyAnswer, WhyStep};
@@ -87,24 +87,13 @@ struct Changed {
 
 impl Changed {
     fn take_in(&mut self, changes: &mut Changes) {
-        self.diagnosis |= concluded(changes);
+        self.diagnosis |= std::mem::take(&mut changes.diagnosis);
         for component in changes.components.drain(..) {
             self.components.add(component);
         }
         self.incident |= std::mem::take(&mut changes.incident);
         self.topology |= std::mem::take(&mut changes.topology);
     }
-}
-
-/// Whether the engine came to another conclusion.
-fn concluded(changes: &mut Changes) -> bool {
-    !changes.components.is_empty()
-}
-
-/// What the engine concluded last.
-fn conclusion(engine: &Engine) -> Option<Arc<Diagnosis>> {
-    let diagnosis = engine.diagnosis();
-    (!diagnosis.hypotheses.is_empty()).then(|| Arc::new(diagnosis))
 }
 
 /// A set of components that costs the same however large it is.
@@ -327,7 +316,7 @@ impl Owner {
             self.view.incident = self.engine.incident().cloned().map(Arc::new);
         }
         if diagnosis || topology {
-            self.view.diagnosis = conclusion(&self.engine);
+            self.view.diagnosis = self.engine.held_diagnosis().cloned();
         }
         self.view.counts = counts(&self.engine);
         self.view.at_us = self.newest_us;

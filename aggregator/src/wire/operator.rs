@@ -1,7 +1,8 @@
 //! What operators are told, as messages.
 
 use blackstart_graph::{
-    CheckNext, Condition, Diagnosis, EvidenceItem, Fault, Hypothesis, Incident, Search, Timestamp,
+    CheckNext, Condition, Diagnosis, EvidenceItem, Fault, Finding, Hypothesis, Incident, Search,
+    Timestamp,
 };
 use blackstart_proto::v1;
 
@@ -177,7 +178,19 @@ pub fn incident(incident: &Incident) -> v1::Incident {
         opened_us: incident.opened.as_micros(),
         resolved_us: incident.resolved.map(Timestamp::as_micros),
         failed: incident.failed.iter().cloned().collect(),
-        story: Vec::new(),
+        story: incident.story.iter().map(finding).collect(),
+    }
+}
+
+fn finding(finding: &Finding) -> v1::Finding {
+    let kinds = finding.kinds.iter();
+    v1::Finding {
+        at_us: finding.at.as_micros(),
+        causes: finding.causes.clone(),
+        probability: finding.probability,
+        kinds: kinds
+            .map(|(id, kind)| (id.clone(), kind.as_str().to_owned()))
+            .collect(),
     }
 }
 
