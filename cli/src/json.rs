@@ -24,9 +24,8 @@ pub(crate) fn condition(number: i32) -> Condition {
 pub(crate) fn status(status: &StatusResponse) -> Value {
     let counts = status.conditions.unwrap_or_default();
     let aggregator = status.aggregator.clone().unwrap_or_default();
-    let mut object = json!({
-        "at": rfc3339(status.at_us),
-        "incident": shape::incident(status.incident.as_ref()),
+    let mut object = verdict(status);
+    let rest = json!({
         "conditions": {
             "up": counts.up, "degraded": counts.degraded, "starting": counts.starting, "blocked": counts.blocked,
             "down": counts.down, "unreachable": counts.unreachable, "unknown": counts.unknown,
@@ -39,6 +38,18 @@ pub(crate) fn status(status: &StatusResponse) -> Value {
             "problems": aggregator.problems, "journal_entries": aggregator.journal_entries,
             "topology_file": aggregator.topology_file,
         },
+    });
+    if let (Value::Object(object), Value::Object(rest)) = (&mut object, rest) {
+        object.extend(rest);
+    }
+    object
+}
+
+/// The incident and what is held to be its cause.
+pub(crate) fn verdict(status: &StatusResponse) -> Value {
+    let mut object = json!({
+        "at": rfc3339(status.at_us),
+        "incident": shape::incident(status.incident.as_ref()),
     });
     for (name, value) in shape::diagnosis(status.diagnosis.as_ref()) {
         object[name] = value;

@@ -18,6 +18,7 @@ mod test_scenarios;
 mod text;
 mod topology;
 mod up;
+mod verdict;
 mod why;
 
 use std::path::PathBuf;
@@ -82,10 +83,10 @@ enum Command {
     Check(check::Arguments),
     /// Show what is wrong, and how many of each condition.
     Status(status::Arguments),
-    /// Show why a component has its condition.
+    /// Show what is held to be the cause, and why; or why a component has its condition.
     Why {
-        /// The component.
-        component: String,
+        /// The component; without one, the causes with all their evidence and who was named when.
+        component: Option<String>,
     },
     /// Say whether components can be relied upon.
     Ready(ready::Arguments),
@@ -139,7 +140,7 @@ fn main() -> ExitCode {
             Command::Up(arguments) => up::run(arguments, format).await,
             Command::Check(arguments) => check::run(arguments, format).await,
             Command::Status(arguments) => status::run(&connection, &arguments, format).await,
-            Command::Why { component } => why::run(&connection, &component, format).await,
+            Command::Why { component } => why::run(&connection, component.as_deref(), format).await,
             Command::Ready(arguments) => ready::run(&connection, &arguments, format).await,
             Command::Agents => agents::run(&connection, format).await,
             Command::Topology { command } => topology::run(&connection, command, format).await,

@@ -2,12 +2,12 @@
 
 use blackstart_proto::v1::{ComponentState, StatusRequest, StatusResponse, WatchStatusRequest};
 
-use crate::clock::{moment, when};
+use crate::clock::moment;
 use crate::exit::Exit;
 use crate::output::{paint, size, urgency, write, write_and};
 use crate::table::Table;
 use crate::text::{columns, cut, wrap};
-use crate::{Connection, Format, client, json};
+use crate::{Connection, Format, client, json, verdict};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -87,7 +87,7 @@ fn show(status: &StatusResponse, problems: bool, format: Format) -> String {
     }
 }
 
-/// The picture as text: at most `width` columns, and at most `rows` components.
+/// The picture as text: at most `width` columns, and as many components as fit into `rows` lines.
 pub(crate) fn text(status: &StatusResponse, problems: bool, width: usize, rows: usize) -> String {
     let mut text = headline(status, width);
     let mut components: Vec<&ComponentState> = status.components.iter().collect();
@@ -109,8 +109,30 @@ pub(crate) fn text(status: &StatusResponse, problems: bool, width: usize, rows: 
         return text;
     }
     text.push('\n');
+    let room = rows.saturating_sub(text.lines().count());
+    let all = components.len();
+    let mut shown = all.min(room);
+    loop {
+        let mut table = table(&components[..shown], status.at_us).render(width);
+        if shown < all {
+            table.push_str(&format!("… and {} more\n", all - shown));
+        }
+        // A row may take some lines; the headings take one.
+        let over = table.lines().count().saturating_sub(room);
+        if over == 0 || shown == 0 {
+            text.push_str(&table);
+            return text;
+        }
+        shown -= (over / ROW_LINES_MAX).clamp(1, shown);
+    }
+}
+
+/// The most lines that a row of the table takes ([`crate::table`]).
+const ROW_LINES_MAX: usize = 3;
+
+fn table(components: &[&ComponentState], at_us: i64) -> Table {
     let mut table = Table::new(&["CONDITION", "COMPONENT", "SINCE", "WHY"], Some(0));
-    for component in components.iter().take(rows) {
+    for component in components {
         let progress = component
             .progress
             .map(|progress| format!("{:.0} % · ", progress * 100.0))
@@ -118,15 +140,11 @@ pub(crate) fn text(status: &StatusResponse, problems: bool, width: usize, rows: 
         table.row([
             json::condition(component.condition).as_str().to_owned(),
             component.id.clone(),
-            moment(component.since_us, status.at_us),
+            moment(component.since_us, at_us),
             format!("{progress}{}", component.reason),
         ]);
     }
-    text.push_str(&table.render(width));
-    if components.len() > rows {
-        text.push_str(&format!("… and {} more\n", components.len() - rows));
-    }
-    text
+    table
 }
 
 /// The most components of an incident that are named; `--format json` names all of them.
@@ -135,13 +153,12 @@ const NAMED_MAX: usize = 10;
 fn headline(status: &StatusResponse, width: usize) -> String {
     let mut text = String::new();
     if let Some(incident) = &status.incident {
-        let state = paint(&incident.state);
-        text.push_str(&format!(
-            "Incident {state} since {}",
-            when(incident.opened_us, status.at_us)
-        ));
+        text.push_str(&verdict::incident_line(incident, status.at_us));
         text.push('\n');
         if incident.state != "resolved" {
+            if let Some(diagnosis) = &status.diagnosis {
+                text.push_str(&verdict::brief(diagnosis, status.at_us, width));
+            }
             let named = incident.failed.len().min(NAMED_MAX);
             let more = match incident.failed.len() - named {
                 0 => String::new(),

@@ -1,18 +1,30 @@
-//! `blackstart why`: the chain of evidence behind a component's condition.
+//! `blackstart why`: what is held to be the cause, or the chain of evidence behind a component's condition.
 
-use blackstart_proto::v1::{WhyRequest, WhyResponse, WhyStep};
+use blackstart_proto::v1::{StatusRequest, StatusResponse, WhyRequest, WhyResponse, WhyStep};
 use serde_json::{Value, json};
 
 use crate::clock::{ago, now_us, rfc3339, when};
 use crate::exit::Exit;
 use crate::output::{paint, size, write};
 use crate::text::{cut, wrap};
-use crate::{Connection, Format, client, json};
+use crate::{Connection, Format, client, json, verdict};
 
-pub(crate) async fn run(connection: &Connection, component: &str, format: Format) -> Exit {
+pub(crate) async fn run(connection: &Connection, component: Option<&str>, format: Format) -> Exit {
     let mut client = match client::open(connection).await {
         Ok(client) => client,
         Err(error) => return error.show(),
+    };
+    let Some(component) = component else {
+        let request = StatusRequest {
+            problems_only: true,
+        };
+        return match client::answer(client.status(request)).await {
+            Ok(status) => write(&match format {
+                Format::Json => json::line(&json::verdict(&status)),
+                _ => causes(&status, size().0),
+            }),
+            Err(status) => client::answered(connection, &status).show(),
+        };
     };
     let request = WhyRequest {
         component: component.to_owned(),
@@ -28,6 +40,23 @@ pub(crate) async fn run(connection: &Connection, component: &str, format: Format
         }
         Err(status) => client::answered(connection, &status).show(),
     }
+}
+
+/// What is held to be the cause, all that speaks for it, and who was named when.
+fn causes(status: &StatusResponse, width: usize) -> String {
+    let at_us = status.at_us;
+    let mut text = match &status.incident {
+        Some(incident) => verdict::incident_line(incident, at_us) + "\n",
+        None => "No incident so far.\n".to_owned(),
+    };
+    match &status.diagnosis {
+        Some(diagnosis) => text.push_str(&verdict::all(diagnosis, at_us, width)),
+        None => text.push_str("Nothing is seen to be wrong now.\n"),
+    }
+    if let Some(incident) = &status.incident {
+        text.push_str(&verdict::story(incident, at_us, width));
+    }
+    text
 }
 
 fn text(why: &WhyResponse, now_us: i64, width: usize) -> String {
@@ -79,6 +108,7 @@ fn text(why: &WhyResponse, now_us: i64, width: usize) -> String {
             say(&format!("{} {}: {}", need.relation, need.need, need.state));
         }
     }
+    text.push_str(&verdict::named(&why.hypotheses, now_us, width));
     text
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use blackstart_graph::Condition;
 use blackstart_proto::transport::HostPort;
-use blackstart_proto::v1::{StatusResponse, WatchStatusRequest};
+use blackstart_proto::v1::{Incident, StatusResponse, WatchStatusRequest};
 use tokio::time::sleep;
 
 use crate::clock::moment;
 use crate::exit::Exit;
 use crate::output::{self, is_terminal, paint, size, write};
 use crate::text::{columns, cut};
-use crate::{Format, client, json, status};
+use crate::{Format, client, json, status, verdict};
 
 /// The longest line where there is no terminal: a log of an operator is read on one, later.
 const LINE: usize = 80;
@@ -36,7 +36,7 @@ pub(super) async fn show(address: &HostPort, places: &str, format: Format) -> Ex
             return Exit::CannotSay;
         }
     };
-    let mut last = BTreeMap::new();
+    let mut last = Shown::default();
     let mut first = true;
     loop {
         let Ok(Some(message)) = stream.message().await else {
@@ -79,7 +79,8 @@ fn draw(status: &StatusResponse, places: &str) -> Exit {
     let (width, height) = size();
     let rows = height.saturating_sub(1);
     let at = moment(status.at_us, status.at_us);
-    let picture = status::text(status, false, width, rows);
+    let above = 1 + places.lines().count();
+    let picture = status::text(status, false, width, rows.saturating_sub(above));
     output::draw(
         &format!(
             "{}\n{places}{picture}",
@@ -89,12 +90,19 @@ fn draw(status: &StatusResponse, places: &str) -> Exit {
     )
 }
 
-/// A line for each component whose condition is another than before.
-fn changes(status: &StatusResponse, last: &mut BTreeMap<String, Condition>) -> String {
+/// What was told last, so that only changes are told.
+#[derive(Debug, Default)]
+struct Shown {
+    conditions: BTreeMap<String, Condition>,
+    causes: Vec<String>,
+}
+
+/// A line for each component whose condition is another than before, and one when other causes are held likeliest.
+fn changes(status: &StatusResponse, last: &mut Shown) -> String {
     let mut text = String::new();
     for component in &status.components {
         let condition = json::condition(component.condition);
-        let before = last.insert(component.id.clone(), condition);
+        let before = last.conditions.insert(component.id.clone(), condition);
         if before == Some(condition) {
             continue;
         }
@@ -105,18 +113,30 @@ fn changes(status: &StatusResponse, last: &mut BTreeMap<String, Condition>) -> S
         let reason = cut(&component.reason, room);
         text.push_str(&format!("{line}{} {reason}\n", paint(condition.as_str())));
     }
+    let is_open = |incident: &Incident| incident.state != "resolved";
+    let told = status.diagnosis.as_ref();
+    let told = told.filter(|_| status.incident.as_ref().is_some_and(is_open));
+    let first = told.and_then(|diagnosis| diagnosis.hypotheses.first());
+    let causes = first.map_or_else(Vec::new, |first| first.causes.clone());
+    if last.causes != causes {
+        last.causes = causes;
+        if let Some(line) = verdict::headline(told) {
+            let at = moment(status.at_us, status.at_us);
+            text.push_str(&format!("{}\n", cut(&format!("{at} {line}"), LINE)));
+        }
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use blackstart_proto::v1::{ComponentState, Condition as Message};
+    use blackstart_proto::v1::{ComponentState, Condition as Message, Diagnosis, Hypothesis};
 
     use super::*;
 
     #[test]
     fn only_a_change_of_condition_is_a_line() {
-        let mut last = BTreeMap::new();
+        let mut last = Shown::default();
         let status = |condition: Message, reason: &str| StatusResponse {
             components: vec![ComponentState {
                 id: "db".to_owned(),
@@ -131,5 +151,34 @@ mod tests {
         );
         assert_eq!(changes(&status(Message::Up, "other words"), &mut last), "");
         assert!(changes(&status(Message::Down, "gone"), &mut last).contains("db: up → "));
+    }
+
+    #[test]
+    fn another_cause_is_a_line_while_an_incident_is_open() {
+        let mut last = Shown::default();
+        let mut told = |cause: &str, state: &str| {
+            let first = Hypothesis {
+                causes: vec![cause.to_owned()],
+                probability: 0.9,
+                explains: 2,
+                ..Hypothesis::default()
+            };
+            let status = StatusResponse {
+                incident: Some(Incident {
+                    state: state.to_owned(),
+                    ..Incident::default()
+                }),
+                diagnosis: Some(Diagnosis {
+                    hypotheses: vec![first],
+                    ..Diagnosis::default()
+                }),
+                ..StatusResponse::default()
+            };
+            changes(&status, &mut last)
+        };
+        assert!(told("dns", "open").ends_with(" cause: 90 %: dns, explains 2\n"));
+        assert_eq!(told("dns", "recovering"), "");
+        assert!(told("feed", "open").contains("feed"));
+        assert_eq!(told("feed", "resolved"), "");
     }
 }

@@ -138,7 +138,7 @@ impl Platform {
         })
     }
 
-    /// Waits until `blackstart why` tells this, line breaks and indents aside; a `*` stands for anything.
+    /// Waits until the chain that `blackstart why` tells is this, line breaks and indents aside; a `*` stands for anything.
     #[track_caller]
     pub(crate) fn explains(&self, id: &str, chain: &[&str]) {
         let expected = chain.join(" ");
@@ -150,7 +150,11 @@ impl Platform {
                 said.lines().all(|line| line.chars().count() <= 80),
                 "wider than 80 columns:\n{said}"
             );
-            let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            let chain = said
+                .split("Held to be the cause:")
+                .next()
+                .unwrap_or_default();
+            let words = chain.split_whitespace().collect::<Vec<_>>().join(" ");
             if output.status.code() == Some(0) && is_like(&words, &expected) {
                 return;
             }
