@@ -2,6 +2,7 @@
 //!
 //! One owner drives it; nothing in it blocks. What an event costs goes by what it changes, not by how much there is.
 
+mod capture;
 mod changes;
 mod component;
 mod conclude;
