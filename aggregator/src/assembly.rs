@@ -24,6 +24,7 @@ use crate::problems::{Problems, Subject};
 use crate::restart::Restored;
 use crate::roster::Roster;
 use crate::running::StartError;
+use crate::series::SeriesTable;
 use crate::session::shared::{Shared, SharedParts};
 use crate::topology;
 
@@ -103,6 +104,7 @@ pub(crate) fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
         clock.clone(),
         problems.clone(),
         engine_room.clone(),
+        &initial.text,
         !is_simulated,
     );
     spawn("engine", engine_loop.run(), is_simulated, &failure)?;
@@ -162,7 +164,7 @@ pub(crate) fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
         clock: clock.clone(),
         ingest: ingest.clone(),
         sequences,
-        series,
+        series: series.clone(),
         roster: roster.clone(),
         shutdown: shutdown.clone(),
     }));
@@ -189,6 +191,7 @@ pub(crate) fn assemble(assembly: Assembly) -> Result<Assembled, StartError> {
         topology_file: config.topology_file,
         clock,
         engine,
+        series,
         roster,
         problems,
         tls: tls.clone(),
@@ -218,6 +221,7 @@ struct OperatorStart {
     topology_file: Option<PathBuf>,
     clock: Arc<Clock>,
     engine: EngineHandle,
+    series: Arc<SeriesTable>,
     roster: Arc<Roster>,
     problems: Arc<Problems>,
     tls: Option<ServerTls>,
@@ -235,6 +239,7 @@ fn operator(start: OperatorStart) -> Operator {
             .map_or_else(String::new, |file| file.display().to_string()),
         clock: start.clock,
         engine: start.engine,
+        series: start.series,
         roster: start.roster,
         problems: start.problems,
         tls_problems: Box::new(move || tls.as_ref().map(ServerTls::problems).unwrap_or_default()),

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use self::answers::{TopologyAnswer, WhyAnswer};
 use self::owner::Owner;
+use crate::capture::live::{Begun, Taps, Told};
 use crate::clock::Clock;
 use crate::ingest::Closed;
 use crate::journal::Entry;
@@ -51,8 +52,14 @@ const STREAM_REST: Duration = Duration::from_millis(1);
 pub(crate) enum EngineCommand {
     /// Apply this.
     Apply(Entry),
-    /// Put another topology in force.
-    Topology { topology: Topology, at_us: i64 },
+    /// Put another topology in force; its text is for those who record.
+    Topology {
+        topology: Topology,
+        text: Arc<str>,
+        at_us: i64,
+    },
+    /// Say the state as events, and hand over what follows; none when too many record already.
+    Record(oneshot::Sender<Option<Begun>>),
     /// Say why a component has its condition.
     Why(String, oneshot::Sender<Option<WhyAnswer>>),
     /// Say what the topology is.
@@ -103,6 +110,11 @@ impl EngineHandle {
         self.ask(EngineCommand::ShowTopology).await
     }
 
+    /// The state as events, and what follows; the inner `None` when too many record already.
+    pub(crate) async fn record(&self) -> Option<Option<Begun>> {
+        self.ask(EngineCommand::Record).await
+    }
+
     /// The state as bytes, and the last entry in it.
     pub(crate) async fn save(&self) -> Option<(u64, Vec<u8>)> {
         self.ask(EngineCommand::Save).await
@@ -127,6 +139,9 @@ pub(crate) struct EngineLoop {
     publish_after: Instant,
     /// It has the thread for itself and may let it sleep.
     has_thread: bool,
+    /// The text of the topology in force.
+    topology: Arc<str>,
+    taps: Taps,
 }
 
 impl EngineLoop {
@@ -136,6 +151,7 @@ impl EngineLoop {
         clock: Arc<Clock>,
         problems: Arc<Problems>,
         room: Arc<Semaphore>,
+        topology: &str,
         has_thread: bool,
     ) -> (Self, EngineHandle) {
         let (sender, commands) = mpsc::unbounded_channel();
@@ -154,6 +170,8 @@ impl EngineLoop {
             view,
             publish_after: Instant::now(),
             has_thread,
+            topology: topology.into(),
+            taps: Taps::default(),
         };
         (looped, handle)
     }
@@ -212,14 +230,27 @@ impl EngineLoop {
         match command {
             EngineCommand::Apply(entry) => {
                 let applied = self.owner.apply(entry.index, entry.at_us, &entry.bytes);
+                self.taps.tell(&Told::Entry {
+                    at_us: entry.at_us,
+                    bytes: entry.bytes,
+                });
                 if let Err(error) = applied {
                     let problem = format!("something reported could not be taken in: {error}");
                     self.problems.happened(Subject::Engine, Some(problem));
                 }
                 return entry.results > 0;
             }
-            EngineCommand::Topology { topology, at_us } => {
+            EngineCommand::Topology {
+                topology,
+                text,
+                at_us,
+            } => {
                 self.owner.replace_topology(topology, at_us);
+                self.topology = text;
+                self.taps.tell(&Told::Topology);
+            }
+            EngineCommand::Record(answer) => {
+                let _ = answer.send(self.record());
             }
             EngineCommand::Why(component, answer) => {
                 let _ = answer.send(self.owner.why(&component));
@@ -236,6 +267,17 @@ impl EngineLoop {
             }
         }
         false
+    }
+
+    fn record(&mut self) -> Option<Begun> {
+        let told = self.taps.open()?;
+        self.owner.advance(self.clock.now().wall_us);
+        Some(Begun {
+            topology: self.topology.clone(),
+            at_us: self.owner.newest_us(),
+            state: self.owner.as_events(),
+            told,
+        })
     }
 
     fn publish(&mut self, with_values: bool) -> Arc<View> {

@@ -217,11 +217,15 @@ impl Ingest {
     pub(crate) fn topology(&self, topology: Topology, text: String) -> Result<(), Closed> {
         let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let at_us = self.clock.now().wall_us;
+        let command = EngineCommand::Topology {
+            topology,
+            text: text.as_str().into(),
+            at_us,
+        };
         self.journal
             .send(JournalCommand::Topology(text))
             .map_err(|_| Closed)?;
-        self.engine
-            .send(EngineCommand::Topology { topology, at_us })
+        self.engine.send(command)
     }
 
     fn hand_over(

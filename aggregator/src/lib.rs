@@ -11,6 +11,7 @@ mod admission;
 mod agents;
 mod assembly;
 mod blocking;
+mod capture;
 mod claims;
 mod clock;
 mod config;
@@ -35,6 +36,7 @@ mod topology;
 mod view;
 mod wire;
 
+pub use capture::journal::{Begin as CaptureFrom, CaptureError, Captured, capture_journal};
 pub use clock::WallClock;
 pub use config::{Config, default_state_dir, listen_address};
 pub use journal::export::{ExportError, export};

@@ -84,6 +84,15 @@ impl StateLock {
     }
 }
 
+/// Whether an aggregator has the state folder now. Looking takes nothing from one that is about to start: it tries for
+/// [`LET_GO_WITHIN`].
+pub(crate) fn is_held(state_dir: &Path) -> bool {
+    let Ok(file) = File::open(state_dir.join(FILE_NAME)) else {
+        return false;
+    };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +111,9 @@ mod tests {
                 std::process::id()
             )
         );
+        assert!(is_held(&state_dir));
         drop(first);
+        assert!(!is_held(&state_dir));
         StateLock::take(&state_dir).unwrap();
     }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use blackstart_proto::limits::COMPONENT_ID_BYTES_MAX;
 use blackstart_proto::v1::operator_service_server::OperatorService;
 use blackstart_proto::v1::{
-    ReadyRequest, ReadyResponse, StatusRequest, StatusResponse, TopologyRequest, TopologyResponse,
-    WatchStatusRequest, WatchStatusResponse, WhyRequest, WhyResponse,
+    ReadyRequest, ReadyResponse, RecordRequest, RecordResponse, StatusRequest, StatusResponse,
+    TopologyRequest, TopologyResponse, WatchStatusRequest, WatchStatusResponse, WhyRequest,
+    WhyResponse,
 };
 use futures::Stream;
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::capture::live::{RECORDINGS_MAX, Recording};
 use crate::clock::Clock;
 use crate::engine::EngineHandle;
 use crate::health::v1::health_check_response::ServingStatus;
@@ -28,7 +30,8 @@ use crate::health::v1::{
 use crate::journal::writer::JournalProgress;
 use crate::problems::Problems;
 use crate::roster::Roster;
-use crate::wire::operator::{OwnState, readiness, serving, status, why};
+use crate::series::SeriesTable;
+use crate::wire::operator::{OwnState, readiness, recorded, serving, status, why};
 
 /// Between two pictures of a watcher: ten a second are enough for eyes.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
@@ -53,6 +56,7 @@ pub(crate) struct OperatorParts {
     pub(crate) topology_file: String,
     pub(crate) clock: Arc<Clock>,
     pub(crate) engine: EngineHandle,
+    pub(crate) series: Arc<SeriesTable>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) problems: Arc<Problems>,
     pub(crate) tls_problems: Box<dyn Fn() -> Vec<String> + Send + Sync>,
@@ -171,6 +175,28 @@ impl OperatorService for Operator {
     ) -> Result<Response<TopologyResponse>, Status> {
         let answer = self.0.engine.topology().await.ok_or_else(shutting_down)?;
         Ok(Response::new(answer.into()))
+    }
+
+    type RecordStream = Streamed<RecordResponse>;
+
+    async fn record(
+        &self,
+        _request: Request<RecordRequest>,
+    ) -> Result<Response<Self::RecordStream>, Status> {
+        let parts = &*self.0;
+        let begun = parts.engine.record().await.ok_or_else(shutting_down)?;
+        let begun = begun.ok_or_else(|| {
+            Status::resource_exhausted(format!(
+                "{RECORDINGS_MAX} recordings run already; end one, or record from the journal with --state-dir"
+            ))
+        })?;
+        let (series, clock) = (parts.series.clone(), parts.clock.clone());
+        let recording = Recording::new(begun, series, clock, parts.shutdown.clone());
+        let pieces = futures::stream::unfold(recording, |mut recording| async move {
+            let piece = recording.next().await?;
+            Some((recorded(piece), recording))
+        });
+        Ok(Response::new(Box::pin(pieces)))
     }
 }
 

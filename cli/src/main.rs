@@ -10,6 +10,7 @@ mod exit;
 mod json;
 mod output;
 mod ready;
+mod record;
 mod replay;
 mod scenario;
 mod status;
@@ -99,6 +100,8 @@ enum Command {
     },
     /// Show what Blackstart would have said of a past incident, and when; needs no aggregator.
     Replay(replay::Arguments),
+    /// Capture what an aggregator is told into a folder, for `replay` and `test`.
+    Record(record::Arguments),
     /// Run past incidents against their expectations; needs no aggregator.
     Test(test_scenarios::Arguments),
     /// Print the completions of a shell.
@@ -145,6 +148,7 @@ fn main() -> ExitCode {
             Command::Agents => agents::run(&connection, format).await,
             Command::Topology { command } => topology::run(&connection, command, format).await,
             Command::Replay(arguments) => replay::run(&arguments, format),
+            Command::Record(arguments) => record::run(&connection, &arguments, format).await,
             Command::Test(arguments) => test_scenarios::run(&arguments, format),
             Command::Completions { shell } => {
                 let mut text = Vec::new();

@@ -280,6 +280,11 @@ impl Owner {
         (self.applied, self.engine.save())
     }
 
+    /// The state as events, for a capture that begins now.
+    pub(crate) fn as_events(&self) -> Vec<Event> {
+        self.engine.as_events()
+    }
+
     /// The view of now; rows that did not change are shared with the one before.
     pub(crate) fn view(&mut self, with_values: bool) -> Arc<View> {
         let components = self.changed.components.take();

@@ -5,7 +5,9 @@ use blackstart_graph::{
     Timestamp,
 };
 use blackstart_proto::v1;
+use tonic::Status;
 
+use crate::capture::live::Piece;
 use crate::engine::answers::{NeedAnswer, TopologyAnswer, TopologyRow, WhyAnswer, WhyStep};
 use crate::health::v1::health_check_response::ServingStatus;
 use crate::roster::{AgentRecord, Roster};
@@ -109,6 +111,32 @@ pub(crate) fn why(why: WhyAnswer, diagnosis: Option<&Diagnosis>) -> v1::WhyRespo
         hypotheses: naming.map(hypothesis).collect(),
         steps: why.steps.into_iter().map(Into::into).collect(),
     }
+}
+
+/// A piece of a recording.
+pub(crate) fn recorded(piece: Piece) -> Result<v1::RecordResponse, Status> {
+    Ok(match piece {
+        Piece::Topology(topology, at_us) => v1::RecordResponse {
+            topology: topology.to_string(),
+            at_us,
+            ..v1::RecordResponse::default()
+        },
+        Piece::Lines(events, at_us) => v1::RecordResponse {
+            events,
+            at_us,
+            ..v1::RecordResponse::default()
+        },
+        Piece::End(why, at_us) => v1::RecordResponse {
+            at_us,
+            end: why.to_owned(),
+            ..v1::RecordResponse::default()
+        },
+        Piece::Dropped => {
+            return Err(Status::resource_exhausted(
+                "the reader did not keep up with what happens and was dropped",
+            ));
+        }
+    })
 }
 
 /// Whether a component can be relied upon.

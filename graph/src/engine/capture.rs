@@ -125,7 +125,10 @@ impl Told<'_> {
             return;
         }
         let symptom = self.symptom(ix);
-        let left = symptom.map_or(since, |symptom| symptom.onset);
+        let onset = self.onset(ix, self.engine.model.node(ix));
+        let left = onset
+            .or(symptom.map(|symptom| symptom.onset))
+            .unwrap_or(since);
         let id = self.id(ix);
         let lost = EventKind::AgentLost { agent: id.clone() };
         match (agent.stream, agent.came_back) {
@@ -208,10 +211,7 @@ impl Told<'_> {
             return;
         }
         let node = self.engine.model.node(slot.component);
-        let onset = self
-            .symptom(slot.component)
-            .filter(|symptom| symptom.well_since.is_none())
-            .map(|symptom| symptom.onset);
+        let onset = self.onset(slot.component, node);
         let is_open = self.engine.tracker.is_open();
         let is_bad = slot.status != Status::Ok && slot.status != Status::Unknown;
         let began = onset
@@ -233,6 +233,21 @@ impl Told<'_> {
             slot.status,
             until.since(slot.sampled_at),
         );
+    }
+
+    /// Since when something is wrong with it now. A symptom may have begun with a blip that passed: the incident that
+    /// is open did not begin with it.
+    fn onset(&self, ix: ComponentIx, node: &Node) -> Option<Timestamp> {
+        let symptom = self.symptom(ix)?;
+        if symptom.well_since.is_some() {
+            return None;
+        }
+        let incident = self.engine.incident();
+        let opened = incident.filter(|_| self.engine.tracker.is_open());
+        Some(match opened.map(|incident| incident.opened) {
+            Some(opened) if node.since >= opened => symptom.onset.max(opened),
+            _ => symptom.onset,
+        })
     }
 
     fn answer(&mut self, slot: &Slot, at: Timestamp, status: Status, next: Timestamp) {

@@ -161,6 +161,18 @@ fn an_engine_that_takes_the_events_says_the_same() {
 }
 
 #[test]
+fn a_blip_that_passed_before_is_not_where_the_incident_began() {
+    let mut world = World(Engine::new(topology(), second(1_000)));
+    for at in (1_000..1_200).step_by(10) {
+        let is_bad = at == 1_000 || at >= 1_100;
+        let status = if is_bad { Status::Failed } else { Status::Ok };
+        world.look(at, "h1", "dns", status);
+        world.look(at, "h2", "api-2", Status::Ok);
+    }
+    assert_eq!(said(&taken(&world.0)), said(&world.0));
+}
+
+#[test]
 fn how_a_host_came_back_what_is_gone_and_what_is_planned_are_told() {
     let mut world = World(world(100_000, 1_060, 1_100));
     world.connect(1_110, "h3", "boot-2");
