@@ -81,7 +81,7 @@ pub fn capture_journal(
     }
     let mut journal = Journal::open_to_read(state_dir)?;
     let bounds = journal.bounds()?;
-    if bounds.first_index == 0 {
+    if bounds.last_index == 0 {
         let words = format!("the journal in {} is empty", state_dir.display());
         return Err(CaptureError::Nothing(words));
     }
@@ -213,16 +213,16 @@ impl<'a, W: Write> Captures<'a, W> {
     }
 
     fn entry(&mut self, index: u64, at_us: i64, bytes: &[u8]) -> Result<(), CaptureError> {
-        let events = self.events.of(at_us, bytes);
-        if let Some(owner) = &mut self.silent {
-            if at_us < self.from.as_micros() {
-                // What the engine refused then, it refuses now.
-                let _ = owner.apply(index, at_us, bytes);
-                return Ok(());
-            }
-            self.state()?;
+        if at_us < self.from.as_micros()
+            && let Some(owner) = &mut self.silent
+        {
+            // What the engine refused then, it refuses now. Details are remembered beyond here.
+            let _ = owner.apply(index, at_us, bytes);
+            drop(self.events.of(at_us, bytes));
+            return Ok(());
         }
-        for event in events {
+        self.state()?;
+        for event in self.events.of(at_us, bytes) {
             self.write(&event)?;
         }
         Ok(())
@@ -263,3 +263,6 @@ impl<'a, W: Write> Captures<'a, W> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

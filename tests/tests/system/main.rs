@@ -17,6 +17,7 @@ mod parts;
 mod platform;
 mod postgres;
 mod rabbitmq;
+mod record;
 mod reload;
 mod reload_agent;
 mod remember;
