@@ -41,4 +41,6 @@ impl Engine {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -1,13 +1,15 @@
 //! Laws of the engine, on small random worlds.
 
 mod scratch;
-mod world;
+pub(super) mod sketch;
+pub(super) mod world;
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use self::world::{Happening, Sketch, Step, World, shuffled, steps, steps_of_agents, topology};
+use self::sketch::{Sketch, topology};
+use self::world::{Happening, Step, World, shuffled, steps, steps_of_agents};
 use super::*;
 use crate::{Kind, Provenance};
 
@@ -53,7 +55,7 @@ fn rows(engine: &Engine) -> BTreeMap<String, Row> {
         .collect()
 }
 
-fn topologies() -> impl Strategy<Value = [Sketch; 2]> {
+pub(super) fn topologies() -> impl Strategy<Value = [Sketch; 2]> {
     [topology(), topology()]
 }
 

@@ -1,145 +1,48 @@
-//! Small random worlds: topologies with everything that may be written in one, and what may happen in them.
+//! Small random worlds: a topology, and what may happen in it.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::sketch::Sketch;
 use crate::{
     Changes, DiscoveredComponent, Engine, Event, EventKind, Status, Timestamp, Topology, Verdict,
 };
 
 /// What can be a member of a need: everything that may be declared.
-const IDS: [&str; 15] = [
+pub(in crate::engine) const IDS: [&str; 15] = [
     "d0", "d1", "l0", "l1", "h0", "h1", "c0", "c1", "c2", "c3", "c4", "c5", "g0", "g1", "g2",
 ];
 
 /// Hosts with agents; the last one is never declared.
-const AGENTS: [&str; 3] = ["h0", "h1", "h2"];
-
-const RELATIONS: [&str; 6] = [
-    "needs",
-    "needs_to_start",
-    "needs_to_run",
-    "uses",
-    "uses_to_start",
-    "uses_to_run",
-];
-
-/// A need: which key, how many, of which.
-#[derive(Debug, Clone)]
-struct Wanted {
-    relation: usize,
-    at_least: Index,
-    of: Vec<usize>,
-}
-
-fn wanted() -> impl Strategy<Value = Wanted> {
-    (0..RELATIONS.len(), any::<Index>(), vec(0..IDS.len(), 1..4)).prop_map(
-        |(relation, at_least, mut of)| {
-            of.sort_unstable();
-            of.dedup();
-            Wanted {
-                relation,
-                at_least,
-                of,
-            }
-        },
-    )
-}
-
-fn group(text: &mut String, wanted: &Wanted) {
-    let names: Vec<String> = wanted
-        .of
-        .iter()
-        .map(|at| format!("{:?}", IDS[*at]))
-        .collect();
-    let at_least = wanted.at_least.index(names.len()) + 1;
-    let _ = write!(
-        text,
-        "{{ at_least = {at_least}, of = [{}] }}, ",
-        names.join(", ")
-    );
-}
-
-/// A topology: containers that hold containers, needs of every relation with cycles and self-edges, k of n, groups in
-/// groups, groups of nothing, and things that stand on the way.
-pub(super) fn topology() -> impl Strategy<Value = Sketch> {
-    let one = (of(any::<Index>()), vec(wanted(), 0..3), of(wanted()));
-    vec(one, IDS.len()).prop_map(|components| {
-        let mut text = String::new();
-        for (at, (container, needs, via)) in components.iter().enumerate() {
-            let (id, is_group) = (IDS[at], IDS[at].starts_with('g'));
-            let kind = match &id[..1] {
-                "d" => "datacenter",
-                "l" => "link",
-                "h" => "host",
-                "g" => "group",
-                _ => "app",
-            };
-            let _ = writeln!(text, "[component.{id}]\nkind = \"{kind}\"");
-            if let Some(container) = container
-                && !is_group
-                && at > 0
-            {
-                let _ = writeln!(text, "in = {:?}", IDS[container.index(at)]);
-            }
-            for (relation, key) in RELATIONS.iter().enumerate() {
-                let mut entries = String::new();
-                for need in needs.iter().filter(|need| need.relation == relation) {
-                    group(&mut entries, need);
-                }
-                if !entries.is_empty() {
-                    let _ = writeln!(text, "{key} = [{entries}]");
-                }
-            }
-            if let Some(via) = via
-                && !is_group
-                && at < 6
-            {
-                text.push_str("reached_via = [");
-                group(&mut text, via);
-                text.push_str("]\n");
-            }
-        }
-        Sketch(text)
-    })
-}
-
-/// The text of a topology; a failure shows it as it is.
-#[derive(Clone)]
-pub(super) struct Sketch(String);
-
-impl fmt::Debug for Sketch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\n{}", self.0)
-    }
-}
-
-impl Sketch {
-    fn topology(&self) -> Topology {
-        Topology::parse("t.toml", &self.0).unwrap()
-    }
-}
+pub(in crate::engine) const AGENTS: [&str; 3] = ["h0", "h1", "h2"];
 
 /// Something that happens, a while after what happened before.
-#[derive(Debug, Clone)]
-pub(super) struct Step {
-    pause_s: u8,
-    pub(super) happening: Happening,
+#[derive(Clone)]
+pub(in crate::engine) struct Step {
+    pub(in crate::engine) pause_s: u8,
+    pub(in crate::engine) happening: Happening,
+}
+
+/// In one line, however the rest is printed.
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "+{} s {:?}", self.pause_s, self.happening)
+    }
 }
 
 impl Step {
     /// Whether it happens at the same time as what happened before.
-    pub(super) const fn is_of_the_same_instant(&self) -> bool {
+    pub(in crate::engine) const fn is_of_the_same_instant(&self) -> bool {
         self.pause_s == 0
     }
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Happening {
+pub(in crate::engine) enum Happening {
     Observed {
         agent: usize,
         component: &'static str,
@@ -154,6 +57,7 @@ pub(super) enum Happening {
     Connected {
         agent: usize,
         boot: u8,
+        clean: Option<bool>,
     },
     Lost(usize),
     Stopping(usize),
@@ -177,6 +81,36 @@ pub(super) enum Happening {
     },
     Judged(&'static str, Option<Verdict>),
     Topology(Index),
+    Done {
+        id: u8,
+        affects: Vec<&'static str>,
+    },
+    Provider {
+        component: &'static str,
+        indicator: &'static str,
+    },
+    Tick,
+}
+
+impl Happening {
+    /// A look that holds for long.
+    pub(in crate::engine) const fn seen(
+        agent: usize,
+        component: &'static str,
+        status: Status,
+    ) -> Self {
+        Self::Observed {
+            agent,
+            component,
+            check: "a",
+            status,
+            late_s: 0,
+            ttl_s: Some(250),
+            progress: None,
+            detail: 0,
+            values: 0,
+        }
+    }
 }
 
 fn observed() -> impl Strategy<Value = Happening> {
@@ -225,7 +159,8 @@ fn from_agents() -> impl Strategy<Value = Happening> {
     let used = vec!["c1", "other", "h2/x", "h0/0", "h0/2"];
     prop_oneof![
         20 => observed(),
-        3 => (agent.clone(), 0..2_u8).prop_map(|(agent, boot)| Happening::Connected { agent, boot }),
+        3 => (agent.clone(), 0..2_u8, any::<Option<bool>>())
+            .prop_map(|(agent, boot, clean)| Happening::Connected { agent, boot, clean }),
         2 => agent.clone().prop_map(Happening::Lost),
         1 => agent.clone().prop_map(Happening::Stopping),
         4 => (agent.clone(), 0..3_u8, of(select(containers)), of(select(used)))
@@ -244,6 +179,9 @@ fn anything() -> impl Strategy<Value = Happening> {
         1 => (0..20_u8).prop_map(|ago_s| Happening::Restarted { ago_s }),
         1 => (any_id(), select(verdicts)).prop_map(|(id, verdict)| Happening::Judged(id, verdict)),
         1 => any::<Index>().prop_map(Happening::Topology),
+        1 => (0..2_u8, vec(any_id(), 1..4)).prop_map(|(id, affects)| Happening::Done { id, affects }),
+        1 => (any_id(), select(vec!["none", "minor", "major"]))
+            .prop_map(|(component, indicator)| Happening::Provider { component, indicator }),
     ]
 }
 
@@ -254,21 +192,21 @@ fn steps_of(happenings: impl Strategy<Value = Happening>) -> impl Strategy<Value
 }
 
 /// Everything that may happen.
-pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(in crate::engine) fn steps() -> impl Strategy<Value = Vec<Step>> {
     steps_of(anything())
 }
 
 /// What the streams of agents bring, and nothing else.
-pub(super) fn steps_of_agents() -> impl Strategy<Value = Vec<Step>> {
+pub(in crate::engine) fn steps_of_agents() -> impl Strategy<Value = Vec<Step>> {
     steps_of(from_agents())
 }
 
 /// A world: an engine, and the topologies that may come into force.
 #[derive(Debug, Clone)]
-pub(super) struct World {
-    pub(super) engine: Engine,
+pub(in crate::engine) struct World {
+    pub(in crate::engine) engine: Engine,
     /// Which topology is in force.
-    pub(super) in_force: usize,
+    pub(in crate::engine) in_force: usize,
     topologies: [Sketch; 2],
     at: Timestamp,
 }
@@ -278,7 +216,7 @@ fn second(count: u8) -> i64 {
 }
 
 impl World {
-    pub(super) fn new(topologies: &[Sketch; 2]) -> Self {
+    pub(in crate::engine) fn new(topologies: &[Sketch; 2]) -> Self {
         let at = Timestamp::from_micros(1_000_000_000);
         Self {
             engine: Engine::new(topologies[0].topology(), at),
@@ -288,17 +226,56 @@ impl World {
         }
     }
 
-    pub(super) fn topology(&self) -> Topology {
+    /// Nobody new will join: everything that may is known, by the order of its ids.
+    pub(in crate::engine) fn meet_everybody(&mut self) {
+        let mut joining: Vec<String> = vec!["elsewhere".into(), "far-host".into(), "other".into()];
+        for agent in AGENTS {
+            joining.push(agent.to_owned());
+            joining.extend(["0", "1", "2", "x", "y"].map(|what| format!("{agent}/{what}")));
+        }
+        joining.sort();
+        for id in &joining {
+            self.engine.ensure(id).unwrap();
+        }
+    }
+
+    /// Every agent connects, and everything is seen to work for a minute.
+    pub(in crate::engine) fn see_all_work(&mut self) {
+        let step = |happening| Step {
+            pause_s: 0,
+            happening,
+        };
+        for agent in 0..AGENTS.len() {
+            self.take(&step(Happening::Connected {
+                agent,
+                boot: 0,
+                clean: None,
+            }));
+        }
+        for (at, component) in IDS.iter().enumerate() {
+            if !component.starts_with('g') {
+                self.take(&step(Happening::seen(at % 2, component, Status::Ok)));
+            }
+        }
+        for pause_s in [30, 30] {
+            self.take(&Step {
+                pause_s,
+                happening: Happening::Tick,
+            });
+        }
+    }
+
+    pub(in crate::engine) fn topology(&self) -> Topology {
         self.topologies[self.in_force].topology()
     }
 
     /// When the step happens.
-    pub(super) fn moment(&self, step: &Step) -> Timestamp {
+    pub(in crate::engine) fn moment(&self, step: &Step) -> Timestamp {
         Timestamp::from_micros(self.at.as_micros() + second(step.pause_s))
     }
 
     /// Until when somebody may look at the engine before the step happens.
-    pub(super) fn watched_until(&self, step: &Step) -> Timestamp {
+    pub(in crate::engine) fn watched_until(&self, step: &Step) -> Timestamp {
         match &step.happening {
             Happening::Restarted { ago_s } => {
                 Timestamp::from_micros(self.moment(step).as_micros() - second(*ago_s))
@@ -308,7 +285,7 @@ impl World {
     }
 
     /// Lets it happen.
-    pub(super) fn take(&mut self, step: &Step) -> Changes {
+    pub(in crate::engine) fn take(&mut self, step: &Step) -> Changes {
         self.at = self.moment(step);
         let mut changes = Changes::default();
         match &step.happening {
@@ -359,11 +336,11 @@ fn event(happening: &Happening, at: Timestamp) -> EventKind {
             sampled_at: Some(ago(*late_s)),
             ttl_s: ttl_s.map(f64::from),
         },
-        Happening::Connected { agent, boot } => EventKind::AgentConnected {
+        Happening::Connected { agent, boot, clean } => EventKind::AgentConnected {
             agent: host(agent),
             boot_id: format!("boot-{boot}"),
             uptime_s: 1.0,
-            clean_shutdown: None,
+            clean_shutdown: *clean,
         },
         Happening::Lost(agent) => EventKind::AgentLost { agent: host(agent) },
         Happening::Stopping(agent) => EventKind::AgentStopping {
@@ -401,12 +378,26 @@ fn event(happening: &Happening, at: Timestamp) -> EventKind {
         Happening::Restarted { ago_s } => EventKind::AggregatorRestarted {
             watched_until: ago(*ago_s),
         },
-        Happening::Judged(..) | Happening::Topology(_) => EventKind::Tick,
+        Happening::Done { id, affects } => EventKind::Action {
+            by: String::new(),
+            detail: String::new(),
+            id: Some(format!("change-{id}")),
+            affects: affects.iter().map(|id| (*id).to_owned()).collect(),
+        },
+        Happening::Provider {
+            component,
+            indicator,
+        } => EventKind::ProviderStatus {
+            component: (*component).to_owned(),
+            indicator: (*indicator).to_owned(),
+            detail: String::new(),
+        },
+        Happening::Judged(..) | Happening::Topology(_) | Happening::Tick => EventKind::Tick,
     }
 }
 
 /// The agent whose stream brought it.
-pub(super) fn stream_of(step: &Step) -> usize {
+pub(in crate::engine) fn stream_of(step: &Step) -> usize {
     match &step.happening {
         Happening::Observed { agent, .. }
         | Happening::Connected { agent, .. }
@@ -419,7 +410,7 @@ pub(super) fn stream_of(step: &Step) -> usize {
 }
 
 /// The steps of each instant in another order; those of one stream stay in theirs.
-pub(super) fn shuffled(steps: &[Step], keys: &[u8]) -> Vec<Step> {
+pub(in crate::engine) fn shuffled(steps: &[Step], keys: &[u8]) -> Vec<Step> {
     let mut shuffled: Vec<Step> = Vec::new();
     let mut at = 0;
     while at < steps.len() {
