@@ -6,9 +6,20 @@
 )]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// The most that was held since it was last asked for, while somebody asks.
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+static IS_ASKED: AtomicBool = AtomicBool::new(false);
+
+fn more(size: usize) {
+    let now = HELD.fetch_add(size, Ordering::Relaxed) + size;
+    if IS_ASKED.load(Ordering::Relaxed) {
+        PEAK.fetch_max(now, Ordering::Relaxed);
+    }
+}
 
 struct Counting;
 
@@ -24,7 +35,7 @@ const fn with_overhead(size: usize) -> usize {
 // SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(with_overhead(layout.size()), Ordering::Relaxed);
+        more(with_overhead(layout.size()));
         // SAFETY: the caller's promise is the system allocator's.
         unsafe { System.alloc(layout) }
     }
@@ -36,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        HELD.fetch_add(with_overhead(size), Ordering::Relaxed);
+        more(with_overhead(size));
         HELD.fetch_sub(with_overhead(layout.size()), Ordering::Relaxed);
         // SAFETY: the caller's promise is the system allocator's.
         unsafe { System.realloc(pointer, layout, size) }
@@ -51,4 +62,16 @@ pub(crate) fn held<T>(work: impl FnOnce() -> T) -> (T, f64) {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let more = after.saturating_sub(before) as f64;
     (done, more)
+}
+
+/// What a piece of work returns, and the most bytes that it held at once.
+pub(crate) fn peak<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let before = HELD.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    IS_ASKED.store(true, Ordering::Relaxed);
+    let done = work();
+    IS_ASKED.store(false, Ordering::Relaxed);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let most = PEAK.load(Ordering::Relaxed).saturating_sub(before) as f64;
+    (done, most)
 }

@@ -11,10 +11,13 @@
 
 mod bytes;
 mod crowd;
+mod diagnose;
+mod fleet;
 mod large;
 mod load;
 mod memory;
 mod observe;
+mod open;
 mod tree;
 
 use std::time::Duration;
@@ -27,13 +30,16 @@ pub(crate) const ROUNDS: usize = 5;
 /// A group of figures.
 type Group = (&'static str, fn());
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 9] = [
     ("load", load::run),
     ("tree", tree::run),
     ("observe", observe::run),
     ("memory", memory::run),
     ("crowd", crowd::run),
     ("large", large::run),
+    ("diagnose", diagnose::run),
+    ("open", open::run),
+    ("huge", open::huge),
 ];
 
 fn main() {

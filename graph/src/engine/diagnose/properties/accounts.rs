@@ -75,6 +75,11 @@ proptest! {
         let confirmed = left.iter().filter(|ix| case.seen[*ix].confirmed);
         for ix in confirmed {
             for more in 0..case.causes.len() {
+                // A set names each of its causes once.
+                let is_named = case.causes[more].ids.iter().any(|id| names(&best.causes).contains(id));
+                if is_named && !best.causes.contains(&more) {
+                    continue;
+                }
                 let mut causes = best.causes.clone();
                 causes.push(more);
                 causes.sort_unstable();

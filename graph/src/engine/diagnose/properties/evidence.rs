@@ -1,10 +1,11 @@
 //! What more evidence does to a verdict.
 
 use super::super::blame::Nature;
+use super::super::case::is_composite_of;
 use super::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Changes, Event, EventKind};
+use crate::{Changes, ComponentIx, Event, EventKind};
 use proptest::sample::Index;
 
 /// What is blamed is the agent that sees others fail, not the host that it runs on.
@@ -16,12 +17,26 @@ fn is_a_sick_vantage(case: &Case<'_>, id: &str) -> bool {
     vantages.any(|cause| cause.ids.iter().any(|known| known == id))
 }
 
-/// How likely it is that a component is among the causes, as far as that is told.
-fn share(diagnosis: &Diagnosis, id: &str) -> f64 {
-    let sets = diagnosis.hypotheses.iter();
-    sets.filter(|set| set.causes.iter().any(|cause| cause == id))
-        .map(|set| set.probability)
-        .sum()
+/// Everything whose fault could reach a component, itself included.
+fn could_reach(engine: &Engine, id: &str) -> BTreeSet<String> {
+    let model = &engine.model;
+    let mut open: Vec<ComponentIx> = model.find(id).into_iter().collect();
+    let mut found: BTreeSet<ComponentIx> = BTreeSet::new();
+    while let Some(ix) = open.pop() {
+        if found.insert(ix) {
+            let node = model.node(ix);
+            open.extend(node.edges().flat_map(|edge| edge.of.iter().copied()));
+            let paths = node.component.reached_via.iter();
+            open.extend(paths.flat_map(|path| path.of.iter().copied()));
+            // What is wrong with a service is wrong with its members.
+            let outer = node.dependents.iter().copied();
+            open.extend(outer.filter(|outer| is_composite_of(model.node(*outer), ix)));
+        }
+    }
+    let ids = found
+        .iter()
+        .map(|ix| model.node(*ix).component.id.to_string());
+    ids.collect()
 }
 
 proptest! {
@@ -46,9 +61,9 @@ proptest! {
         }
     }
 
-    /// A further failing look at a cause that is seen to fail leaves it one, and no less likely.
+    /// A further failing look at a cause that is seen to fail makes nobody likelier who could not have reached it.
     #[test]
-    fn a_further_failing_look_at_a_failing_cause_leaves_it_one(
+    fn a_further_failing_look_at_a_cause_makes_no_other_likelier(
         topologies in topologies(), calm in any::<bool>(), steps in troubles(),
         which in any::<Index>(), agent in 0..AGENTS.len(), pause_s in 0..10_u8,
     ) {
@@ -65,12 +80,12 @@ proptest! {
         let cause = failing[which.index(failing.len())];
         look(&mut world, agent, cause, Status::Failed, 250.0);
         let now = world.engine.diagnosis();
-        still_blamed(cause, &before, &now, 0.01)?;
+        still_blamed(cause, &could_reach(&world.engine, cause), &before, &now)?;
     }
 
-    /// Another failure that follows from a cause leaves it one. What the cause itself needs may gain more by it.
+    /// Another failure that follows from a cause makes nobody likelier who could not have reached it.
     #[test]
-    fn a_further_victim_leaves_its_cause_one(
+    fn a_further_victim_makes_no_other_cause_likelier(
         topologies in topologies(), calm in any::<bool>(), steps in troubles(),
         which in any::<Index>(), agent in 0..AGENTS.len(), pause_s in 0..10_u8,
     ) {
@@ -91,9 +106,10 @@ proptest! {
         let blamed: Vec<&&str> = IDS.iter().filter(blamed).collect();
         if blamed.is_empty() { return Ok(()) }
         let cause = blamed[which.index(blamed.len())];
-        look(&mut world, agent, &format!("leaf-{cause}"), Status::Failed, 250.0);
+        let leaf = format!("leaf-{cause}");
+        look(&mut world, agent, &leaf, Status::Failed, 250.0);
         let now = world.engine.diagnosis();
-        still_blamed(cause, &before, &now, 1.0)?;
+        still_blamed(cause, &could_reach(&world.engine, &leaf), &before, &now)?;
     }
 }
 
@@ -117,19 +133,47 @@ fn look(world: &mut World, agent: usize, component: &str, status: Status, ttl_s:
     world.engine.apply(&event, &mut changes).unwrap();
 }
 
-/// It is among the first causes, and has lost no more than so much of its probability.
+/// What is first now explains what was seen now: the same cause or one that could reach it. And what was first gained on every
+/// rival that does not explain it.
 fn still_blamed(
     cause: &str,
+    seen: &BTreeSet<String>,
     before: &Diagnosis,
     now: &Diagnosis,
-    lost_max: f64,
 ) -> Result<(), TestCaseError> {
-    let is_first = now.hypotheses[0].causes.iter().any(|id| id == cause);
+    let odds = |diagnosis: &Diagnosis, set: &[String]| {
+        let sets = &mut diagnosis.hypotheses.iter();
+        sets.find(|known| known.causes == set)
+            .map(|known| known.probability)
+    };
+    let first = &before.hypotheses[0];
+    let explains = |id: &String| seen.contains(id) || !is_component(id);
     prop_assert!(
-        is_first && share(now, cause) >= share(before, cause) - lost_max,
+        now.hypotheses[0].causes.iter().any(explains),
         "{cause} of {:#?}, then {:#?}",
         brief(before),
         brief(now)
     );
+    for rival in &before.hypotheses[1..] {
+        let is_other =
+            |id: &String| is_component(id) && !seen.contains(id) && !AGENTS.contains(&id.as_str());
+        let has_a_part = !rival.causes.iter().all(is_other);
+        let (Some(share), Some(other)) = (odds(now, &first.causes), odds(now, &rival.causes))
+        else {
+            continue;
+        };
+        prop_assert!(
+            has_a_part || share * rival.probability >= first.probability * other * 0.9,
+            "{cause} against {:?} of {:#?}, then {:#?}",
+            rival.causes,
+            brief(before),
+            brief(now)
+        );
+    }
     Ok(())
+}
+
+/// Not what components have in common, or what somebody did.
+fn is_component(id: &str) -> bool {
+    !id.contains(':')
 }
