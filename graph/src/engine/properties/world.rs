@@ -309,7 +309,7 @@ impl World {
     }
 }
 
-fn event(happening: &Happening, at: Timestamp) -> EventKind {
+pub(in crate::engine) fn event(happening: &Happening, at: Timestamp) -> EventKind {
     let ago = |seconds| Timestamp::from_micros(at.as_micros() - second(seconds));
     let host = |agent: &usize| AGENTS[*agent].to_owned();
     match happening {
