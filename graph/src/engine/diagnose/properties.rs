@@ -22,7 +22,7 @@ use crate::{Diagnosis, Engine, Hypothesis, Search, Status};
 fn config() -> ProptestConfig {
     let usual = ProptestConfig::default();
     ProptestConfig {
-        cases: usual.cases / 4,
+        cases: usual.cases / 8,
         ..usual
     }
 }

@@ -147,7 +147,9 @@ fn still_blamed(
             .map(|known| known.probability)
     };
     let first = &before.hypotheses[0];
-    let explains = |id: &String| seen.contains(id) || !is_component(id);
+    // A vantage that sees what is not so explains whatever it sees.
+    let explains =
+        |id: &String| seen.contains(id) || !is_component(id) || AGENTS.contains(&id.as_str());
     prop_assert!(
         now.hypotheses[0].causes.iter().any(explains),
         "{cause} of {:#?}, then {:#?}",
