@@ -1,4 +1,4 @@
-//! Blackstart's automation: `cargo xtask ci`, `test`, `tidy`, `docs`, `scenarios`, `bench`.
+//! Blackstart's automation: `cargo xtask ci`, `test`, `tidy`, `docs`, `scenarios`, `bench`, `sim`.
 //!
 //! `ci` is what `.ci/run` calls: formatting, lints, documentation, tidiness, dependencies, then `test`,
 //! which is the README's test command. Each step runs even when an earlier one has failed,
@@ -8,6 +8,7 @@ mod bench;
 mod docs;
 mod packages;
 mod scenarios;
+mod sim;
 mod steps;
 mod tidy;
 
@@ -26,15 +27,17 @@ fn main() -> ExitCode {
         ["scenarios"] => scenarios::scenarios(docs::Mode::Write),
         ["scenarios", "--check"] => scenarios::scenarios(docs::Mode::Check),
         ["bench", rest @ ..] => bench::bench(rest),
+        ["sim", rest @ ..] => sim::sim(rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask ci | test | tidy | docs | scenarios | bench\n\
+                "usage: cargo xtask ci | test | tidy | docs | scenarios | bench | sim\n\
                  \n  ci     everything that must pass before a change lands\
                  \n  test   installs the servers that the tests need, then runs every test\
                  \n  tidy   the rules of the house that no compiler checks\
                  \n  docs   writes docs/probes/ from the probes' comments; --check: is it up to date?\
                  \n  scenarios   writes the events of tests/scenarios/; --check: are they up to date?\
-                 \n  bench  measures the programs: [--profile NAME] [--short] [ROW…]"
+                 \n  bench  measures the programs: [--profile NAME] [--short] [ROW…]\
+                 \n  sim    how well the engine finds what broke, on estates and faults from seeds: [--size xs|s|m] [--seeds A..B] [--cell NAME]"
             );
             return ExitCode::from(2);
         }

@@ -25,7 +25,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "blackstart-proto",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["blackstart-graph"]),
 ];
 
 /// A file that is longer, its tests apart, has more than one subject.

@@ -1,0 +1,281 @@
+//! Runs the engine on a case and judges its answers against the truth.
+
+use std::collections::BTreeSet;
+
+use blackstart_graph::{Diagnosis, Engine, FaultKind, Hypothesis, Topology};
+
+use super::build::Size;
+use super::case::{Case, Moment, moment};
+use super::fault::Fault;
+use super::noise::Cell;
+use super::twin;
+use super::world::ROUND_S;
+use crate::steps::StepError;
+
+/// What is surer than this and wrong is confidently wrong.
+pub(super) const SURE: f64 = 0.9;
+
+/// One answer, judged.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict {
+    pub(super) moment: Moment,
+    pub(super) truth: Vec<String>,
+    pub(super) answers: Vec<(Vec<String>, f64)>,
+    pub(super) strict: bool,
+    /// The first answer is in the class of the truth.
+    pub(super) top1: bool,
+    pub(super) top3: bool,
+    /// Of the first answer's causes, right, named and true ones; a set of the class of the truth is all right.
+    pub(super) right: usize,
+    pub(super) named: usize,
+    pub(super) wanted: usize,
+    /// The probability of the first answer, with that of others of its class.
+    pub(super) sure: f64,
+    pub(super) not_in_model: f64,
+    /// Whether the kinds are right, where the place is.
+    pub(super) kind: Option<bool>,
+    /// What the engine called the kind, where that is wrong.
+    pub(super) called: String,
+}
+
+/// Everything of a case.
+#[derive(Debug, Clone)]
+pub(super) struct Outcome {
+    pub(super) seed: u64,
+    pub(super) sorts: Vec<&'static str>,
+    pub(super) verdicts: Vec<Verdict>,
+    /// Moments at which nothing was to be seen, and how many of them had an answer nonetheless.
+    pub(super) unseen: usize,
+    pub(super) false_alarms: usize,
+    /// After how many rounds the first answer was right and stayed so; `None`: it was not.
+    pub(super) rounds: Option<i64>,
+    /// Whether that could be asked.
+    pub(super) timed: bool,
+    pub(super) events: usize,
+    pub(super) parts: usize,
+}
+
+/// Runs the case of a seed.
+pub(super) fn outcome(size: Size, seed: u64, cell: &Cell) -> Result<Outcome, StepError> {
+    let case = Case::new(size, seed, cell);
+    judge(&case)
+}
+
+/// Runs a case.
+pub(super) fn judge(case: &Case) -> Result<Outcome, StepError> {
+    let seed = case.estate.seed;
+    let topology = Topology::parse("topology.toml", &case.estate.toml()).map_err(|report| {
+        StepError::Rule(format!("seed {seed}: the topology is not one: {report}"))
+    })?;
+    let mut engine = Engine::new(topology, moment(0));
+    let mut changes = blackstart_graph::Changes::default();
+    let mut outcome = Outcome {
+        seed,
+        sorts: case.story.faults.iter().map(|fault| fault.sort).collect(),
+        verdicts: Vec::new(),
+        unseen: 0,
+        false_alarms: 0,
+        rounds: None,
+        timed: false,
+        events: 0,
+        parts: case.estate.parts.len(),
+    };
+    let mut asks = asks(case);
+    asks.reverse();
+    let mut right_since: Option<i64> = None;
+    let mut memo = std::collections::BTreeMap::new();
+    let mut events = case.events().peekable();
+    while let Some((second, asked)) = asks.pop() {
+        while let Some(event) = events.next_if(|event| event.at <= moment(second * 1_000 + 999)) {
+            outcome.events += 1;
+            engine
+                .apply(&event, &mut changes)
+                .map_err(|failure| StepError::Rule(format!("seed {seed}: {failure}")))?;
+            changes = blackstart_graph::Changes::default();
+        }
+        let diagnosis = engine.diagnosis();
+        if asked.is_none() {
+            let first = diagnosis.hypotheses.first();
+            let is_right = first.is_some_and(|first| {
+                let answer = bare(case, &case.causes(second), &first.causes);
+                is_of_class(case, &answer, second, &mut memo)
+            });
+            match (is_right, right_since) {
+                (false, _) => right_since = None,
+                (true, None) => right_since = Some(second),
+                (true, Some(_)) => {}
+            }
+            continue;
+        }
+        let Some(asked) = asked else { continue };
+        if twin::is_unseen(case, second) {
+            outcome.unseen += 1;
+            let wrong = |hypothesis: &Hypothesis| {
+                let truth = case.causes(second);
+                !bare(case, &truth, &hypothesis.causes).is_empty() && hypothesis.causes != truth
+            };
+            let alarm = diagnosis.hypotheses.first().is_some_and(wrong);
+            outcome.false_alarms += usize::from(alarm);
+            continue;
+        }
+        outcome
+            .verdicts
+            .push(verdict(case, asked, second, &diagnosis, &mut memo));
+    }
+    let faults = &case.story.faults;
+    let last = faults.iter().map(Fault::from).max().unwrap_or(0);
+    let shown = (last..case.second(Moment::Heal)).find(|second| !twin::is_unseen(case, *second));
+    if let Some(shown) = shown {
+        outcome.timed = true;
+        outcome.rounds = right_since.map(|since| ((since - shown).max(0) + ROUND_S - 1) / ROUND_S);
+    }
+    Ok(outcome)
+}
+
+type Memo = std::collections::BTreeMap<(Vec<String>, i64), bool>;
+
+/// When to ask: at the moments, and every five seconds to see from when on the answer is right.
+fn asks(case: &Case) -> Vec<(i64, Option<Moment>)> {
+    let faults = &case.story.faults;
+    let last = faults.iter().map(Fault::from).max().unwrap_or(0);
+    let heal = case.second(Moment::Heal);
+    let mut asks: Vec<(i64, Option<Moment>)> = (last + 5..heal)
+        .step_by(ROUND_S as usize)
+        .map(|at| (at, None))
+        .collect();
+    for moment in Moment::ALL {
+        let second = case.second(moment);
+        if second < heal || matches!(moment, Moment::Heal | Moment::End) {
+            asks.push((second, Some(moment)));
+        }
+    }
+    asks.sort_by_key(|(second, asked)| (*second, *asked));
+    asks
+}
+
+/// An answer without those that are ill beside the faults of the case.
+fn bare(case: &Case, truth: &[String], answer: &[String]) -> Vec<String> {
+    let optional: BTreeSet<&str> = case.optional().into_iter().collect();
+    let named = answer.iter();
+    let named = named.filter(|id| truth.contains(id) || !optional.contains(id.as_str()));
+    let mut named: Vec<String> = named.cloned().collect();
+    named.sort();
+    named
+}
+
+fn is_of_class(case: &Case, answer: &[String], second: i64, memo: &mut Memo) -> bool {
+    if answer == case.causes(second) {
+        return true;
+    }
+    let key = (answer.to_vec(), second);
+    *memo
+        .entry(key)
+        .or_insert_with(|| twin::looks_alike(case, answer, second))
+}
+
+fn verdict(
+    case: &Case,
+    asked: Moment,
+    second: i64,
+    diagnosis: &Diagnosis,
+    memo: &mut Memo,
+) -> Verdict {
+    let truth = case.causes(second);
+    let first = diagnosis.hypotheses.first();
+    let bared: Vec<Vec<String>> = diagnosis
+        .hypotheses
+        .iter()
+        .map(|hypothesis| bare(case, &truth, &hypothesis.causes))
+        .collect();
+    let of_class: Vec<bool> = bared
+        .iter()
+        .take(3)
+        .map(|answer| is_of_class(case, answer, second, memo))
+        .collect();
+    let top1 = of_class.first() == Some(&true);
+    let answer = bared.first().cloned().unwrap_or_default();
+    let (right, named, wanted) = if top1 {
+        (truth.len(), truth.len(), truth.len())
+    } else {
+        let right = answer.iter().filter(|id| truth.contains(id)).count();
+        (right, answer.len(), truth.len())
+    };
+    let same = diagnosis
+        .hypotheses
+        .iter()
+        .zip(&of_class)
+        .filter(|(_, same)| **same);
+    let sure = if top1 {
+        same.map(|(hypothesis, _)| hypothesis.probability).sum()
+    } else {
+        first.map_or(0.0, |first| first.probability)
+    };
+    let (kind, called) = match first.filter(|_| top1) {
+        Some(first) => kinds(case, second, first, &answer),
+        None => (None, String::new()),
+    };
+    let hypotheses = diagnosis.hypotheses.iter();
+    Verdict {
+        moment: asked,
+        strict: answer == truth,
+        truth,
+        answers: hypotheses
+            .map(|of| (of.causes.clone(), of.probability))
+            .collect(),
+        top1,
+        top3: of_class.contains(&true),
+        right,
+        named,
+        wanted,
+        sure,
+        not_in_model: diagnosis.not_in_model,
+        kind,
+        called,
+    }
+}
+
+/// Whether the likeliest kind of each cause is one that is right for the fault it stands for.
+fn kinds(
+    case: &Case,
+    second: i64,
+    first: &Hypothesis,
+    answer: &[String],
+) -> (Option<bool>, String) {
+    let mut all = true;
+    let mut called = Vec::new();
+    let begun: Vec<&Fault> = case
+        .story
+        .faults
+        .iter()
+        .filter(|fault| fault.from() <= second)
+        .collect();
+    for id in answer {
+        let own = begun.iter().find(|fault| fault.causes.contains(id));
+        let fault = match (own, begun.as_slice()) {
+            (Some(fault), _) => fault,
+            (None, [only]) => only,
+            // Which of several it stands for is not decided.
+            (None, _) => return (None, String::new()),
+        };
+        let kinds = first.faults.get(id).map(|fault| &fault.kind);
+        let likeliest = kinds.and_then(|kinds| {
+            kinds
+                .iter()
+                .max_by(|a, b| a.1.total_cmp(b.1))
+                .map(|(kind, share)| (*kind, *share))
+        });
+        let is_right = likeliest.is_some_and(|(kind, _)| fault.kinds.contains(&kind));
+        if !is_right {
+            let wanted = fault
+                .kinds
+                .first()
+                .map_or("", |kind: &FaultKind| kind.as_str());
+            called.push(match likeliest {
+                Some((kind, share)) => format!("{} {share:.2} for {wanted}", kind.as_str()),
+                None => format!("nothing for {wanted}"),
+            });
+        }
+        all &= is_right;
+    }
+    (Some(all), called.join(", "))
+}
