@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use build::Size;
 use case::Case;
-use judge::Outcome;
+use judge::{Outcome, Verdict};
 use noise::{CELLS, Cell};
 use table::Sums;
 
@@ -138,6 +138,31 @@ fn failures(cell: &Cell, outcome: &Outcome) {
     }
 }
 
+/// A verdict in words.
+fn shown(verdict: &Verdict) -> String {
+    let word = |right: bool| if right { "right" } else { "WRONG" };
+    let mut text = format!(
+        "\n{}: truth {}\n  where {}, strictly {}, in the first three {}; kind {}\n",
+        verdict.moment.name(),
+        verdict.truth.join(" + "),
+        word(verdict.top1),
+        word(verdict.strict),
+        word(verdict.top3),
+        verdict.kind.map_or("not judged", word),
+    );
+    for (causes, probability) in &verdict.answers {
+        text.push_str(&format!("  {probability:.3} {}\n", causes.join(" + ")));
+    }
+    text.push_str(&format!("  {:.3} not in the model", verdict.not_in_model));
+    if !verdict.called.is_empty() {
+        text.push_str(&format!("\n  called {}", verdict.called));
+    }
+    for line in &verdict.evidence {
+        text.push_str(&format!("\n    {line}"));
+    }
+    text
+}
+
 /// Shows one case in each of the cells, and writes it when asked to.
 fn show(options: &Options) -> Result<(), StepError> {
     for cell in &options.cells {
@@ -157,7 +182,7 @@ fn show(options: &Options) -> Result<(), StepError> {
             outcome.parts, outcome.events, case.end, outcome.rounds
         ));
         for verdict in &outcome.verdicts {
-            print(&format!("{:?}", verdict));
+            print(&shown(verdict));
         }
         if let Some(folder) = &options.save {
             save::save(&case, folder)?;

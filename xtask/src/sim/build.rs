@@ -27,13 +27,6 @@ impl Size {
         ("xl", Self::Xl),
     ];
 
-    pub(super) fn name(self) -> &'static str {
-        let mut names = Self::NAMES.iter();
-        names
-            .find(|(_, size)| *size == self)
-            .map_or("", |(name, _)| name)
-    }
-
     /// Datacenters, rooms in each, racks in each, hosts in each, things on each.
     fn shape(self, rng: &mut Rng) -> [usize; 5] {
         match self {
@@ -80,7 +73,6 @@ pub(super) struct Dc {
     pub(super) hosts: Vec<Ix>,
     pub(super) supply: Vec<Ix>,
     pub(super) network: Vec<Ix>,
-    pub(super) dhcp: Option<Ix>,
 }
 
 /// An estate in the making.
@@ -182,7 +174,7 @@ fn outside(draft: &mut Draft) {
 
 /// At another provider, or on a host of what it watches.
 fn aggregator(draft: &mut Draft, wishes: Wishes) {
-    let drawn = draft.rng.chance(0.35);
+    let drawn = draft.rng.chance(0.15);
     let inside = wishes.aggregator_inside.unwrap_or(drawn);
     let host = if inside {
         let hosts = draft.roles.dcs[0].hosts.clone();

@@ -85,11 +85,11 @@ impl Case {
                 hashes: record.hashes,
                 went,
                 back,
+                away: record.away,
             },
             quiet: Record {
                 hashes: quiet.hashes,
-                went: Vec::new(),
-                back: Vec::new(),
+                ..Record::default()
             },
             end,
             story,
@@ -108,6 +108,16 @@ impl Case {
             Moment::Heal => heal - 1,
             Moment::End => self.end - 1,
         }
+    }
+
+    /// Whether the aggregator was there: one that is away is asked nothing.
+    pub(super) fn is_heard(&self, second: i64) -> bool {
+        !self
+            .truth
+            .away
+            .get(second as usize)
+            .copied()
+            .unwrap_or(false)
     }
 
     /// The true causes of what had begun by then.
@@ -224,11 +234,6 @@ impl Case {
             at: moment(told.at),
             kind,
         }
-    }
-
-    /// The harms of the case, those of dead agents included.
-    pub(super) fn harms(&self) -> Vec<Harm> {
-        all(&self.story, &self.dead)
     }
 }
 

@@ -50,8 +50,8 @@ pub(super) trait Listener {
     /// At this second.
     fn tell(&mut self, now: i64, news: News);
 
-    /// A second has passed; false when nobody needs to know how it goes on.
-    fn goes_on(&mut self, _now: i64) -> bool {
+    /// A second has passed, with an aggregator or without; false when nobody needs to know how it goes on.
+    fn goes_on(&mut self, _now: i64, _is_away: bool) -> bool {
         true
     }
 }
@@ -72,7 +72,7 @@ pub(super) fn run<'a>(mut world: World<'a>, end: i64, listener: &mut impl Listen
             for watch in due(estate, &rounds, now) {
                 keep(&world, &mut streams[estate.watches[watch].from], watch, now);
             }
-            if !listener.goes_on(now) {
+            if !listener.goes_on(now, true) {
                 break;
             }
             continue;
@@ -104,7 +104,7 @@ pub(super) fn run<'a>(mut world: World<'a>, end: i64, listener: &mut impl Listen
                 keep(&world, &mut streams[from], watch, now);
             }
         }
-        if !listener.goes_on(now) {
+        if !listener.goes_on(now, false) {
             break;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use blackstart_graph::{Diagnosis, Engine, FaultKind, Hypothesis, Topology};
+use blackstart_graph::{Diagnosis, Engine, FaultKind, Hypothesis, Kind, Topology};
 
 use super::build::Size;
 use super::case::{Case, Moment, moment};
@@ -36,6 +36,8 @@ pub(super) struct Verdict {
     pub(super) kind: Option<bool>,
     /// What the engine called the kind, where that is wrong.
     pub(super) called: String,
+    /// What the engine says of its first answer.
+    pub(super) evidence: Vec<String>,
 }
 
 /// Everything of a case.
@@ -93,8 +95,11 @@ pub(super) fn judge(case: &Case) -> Result<Outcome, StepError> {
                 .map_err(|failure| StepError::Rule(format!("seed {seed}: {failure}")))?;
             changes = blackstart_graph::Changes::default();
         }
+        if !case.is_heard(second) {
+            continue;
+        }
         let diagnosis = engine.diagnosis();
-        if asked.is_none() {
+        if asked != Some(Moment::End) {
             let first = diagnosis.hypotheses.first();
             let is_right = first.is_some_and(|first| {
                 let answer = bare(case, &case.causes(second), &first.causes);
@@ -105,7 +110,6 @@ pub(super) fn judge(case: &Case) -> Result<Outcome, StepError> {
                 (true, None) => right_since = Some(second),
                 (true, Some(_)) => {}
             }
-            continue;
         }
         let Some(asked) = asked else { continue };
         if twin::is_unseen(case, second) {
@@ -134,15 +138,17 @@ pub(super) fn judge(case: &Case) -> Result<Outcome, StepError> {
 
 type Memo = std::collections::BTreeMap<(Vec<String>, i64), bool>;
 
-/// When to ask: at the moments, and every five seconds to see from when on the answer is right.
+/// Seconds after the last fault at which it is asked whether the answer is right yet: dense at first, since an answer takes its time.
+const LOOKS_S: [i64; 10] = [5, 10, 15, 25, 35, 45, 75, 105, 165, 225];
+
+/// When to ask: at the moments, and in between to see from when on the answer is right.
 fn asks(case: &Case) -> Vec<(i64, Option<Moment>)> {
     let faults = &case.story.faults;
     let last = faults.iter().map(Fault::from).max().unwrap_or(0);
     let heal = case.second(Moment::Heal);
-    let mut asks: Vec<(i64, Option<Moment>)> = (last + 5..heal)
-        .step_by(ROUND_S as usize)
-        .map(|at| (at, None))
-        .collect();
+    let looks = LOOKS_S.into_iter().map(|look| last + look);
+    let mut asks: Vec<(i64, Option<Moment>)> =
+        looks.filter(|at| *at < heal).map(|at| (at, None)).collect();
     for moment in Moment::ALL {
         let second = case.second(moment);
         if second < heal || matches!(moment, Moment::Heal | Moment::End) {
@@ -231,7 +237,15 @@ fn verdict(
         not_in_model: diagnosis.not_in_model,
         kind,
         called,
+        evidence: first
+            .map(|first| first.evidence.clone())
+            .unwrap_or_default(),
     }
+}
+
+fn is_ground(case: &Case, id: &str) -> bool {
+    let part = case.estate.by_id.get(id).map(|ix| &case.estate.parts[*ix]);
+    part.is_some_and(|part| part.kind < Kind::DhcpServer)
 }
 
 /// Whether the likeliest kind of each cause is one that is right for the fault it stands for.
@@ -253,7 +267,8 @@ fn kinds(
         let own = begun.iter().find(|fault| fault.causes.contains(id));
         let fault = match (own, begun.as_slice()) {
             (Some(fault), _) => fault,
-            (None, [only]) => only,
+            // A switch in the place of a rack is judged; a lease in the place of the one who holds it is another thing.
+            (None, [only]) if is_ground(case, id) => only,
             // Which of several it stands for is not decided.
             (None, _) => return (None, String::new()),
         };

@@ -198,9 +198,19 @@ pub(super) fn tell(
 ) -> Vec<Told> {
     let mut told: Vec<Told> = Vec::with_capacity(news.len());
     let mut lost: BTreeMap<Ix, Vec<i64>> = BTreeMap::new();
-    for (at, (now, news)) in news.iter().enumerate() {
+    // How many late answers an agent has delivered in this second.
+    let mut burst: BTreeMap<Ix, (i64, i64)> = BTreeMap::new();
+    for (now, news) in news {
         match *news {
-            News::Seen { .. } => told.extend(answer(estate, cell, flappers, *now, *news, at)),
+            News::Seen { watch, sampled, .. } => {
+                let turn = burst.entry(estate.watches[watch].from).or_default();
+                *turn = if turn.0 == *now {
+                    (*now, turn.1 + i64::from(sampled < *now))
+                } else {
+                    (*now, 0)
+                };
+                told.extend(answer(estate, cell, flappers, *now, *news, turn.1));
+            }
             News::Lost { host } => {
                 lost.entry(host).or_default().push(now * 1_000 + 900);
                 told.push(Told {
@@ -241,7 +251,7 @@ fn answer(
     flappers: &Flappers,
     now: i64,
     news: News,
-    at: usize,
+    turn: i64,
 ) -> Option<Told> {
     let News::Seen {
         watch,
@@ -282,9 +292,9 @@ fn answer(
         0
     };
     let (jitter, network) = (between(0, 700, &[own(46)]), between(10, 150, &[own(47)]));
-    // What waited on a disk comes in one go.
+    // What waited on a disk comes in one go, a millisecond apart.
     let arrives = if now > sampled {
-        now * 1_000 + 10 + (at % 50) as i64
+        now * 1_000 + 10 + turn
     } else {
         now * 1_000 + jitter + network
     };

@@ -13,8 +13,10 @@ use super::rng::mix;
 use super::world::{Harm, Mode, World};
 use blackstart_graph::Kind;
 
-/// The most worlds that are tried for one answer.
-const WORLDS_MAX: usize = 96;
+/// The most worlds that are tried for one answer; nearly all of them differ at their first second.
+const WORLDS_MAX: usize = 1_024;
+/// The most moments at which a cause that was not hit in truth is let begin: the first ones at which anything was hit.
+const ONSETS_MAX: usize = 8;
 
 /// What was told up to each second, as a number, and what was hit when.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +24,8 @@ pub(super) struct Record {
     pub(super) hashes: Vec<u64>,
     pub(super) went: Vec<Option<i64>>,
     pub(super) back: Vec<Option<i64>>,
+    /// The aggregator was not there.
+    pub(super) away: Vec<bool>,
 }
 
 /// Listens to a world.
@@ -31,6 +35,7 @@ pub(super) struct Twin<'a> {
     pub(super) hashes: Vec<u64>,
     pub(super) news: Vec<(i64, News)>,
     keeps_news: bool,
+    pub(super) away: Vec<bool>,
     /// Whom it must not differ from.
     like: Option<&'a [u64]>,
     differs: bool,
@@ -80,7 +85,7 @@ impl Listener for Twin<'_> {
         }
     }
 
-    fn goes_on(&mut self, now: i64) -> bool {
+    fn goes_on(&mut self, now: i64, is_away: bool) -> bool {
         match self.like {
             Some(like) => {
                 self.differs = like.get(now as usize) != Some(&self.hash);
@@ -88,6 +93,7 @@ impl Listener for Twin<'_> {
             }
             None => {
                 self.hashes.push(self.hash);
+                self.away.push(is_away);
                 true
             }
         }
@@ -175,19 +181,26 @@ fn choices(case: &Case, id: &str, second: i64) -> Option<Vec<Harm>> {
     let faults = case.story.faults.iter();
     let mut onsets: Vec<i64> = hit.into_iter().collect();
     if onsets.is_empty() {
-        let shown = case
-            .estate
-            .watches
-            .iter()
-            .flat_map(|watch| [watch.from, watch.target]);
-        onsets.extend(shown.filter_map(|ix| case.truth.went[ix]).min());
         onsets.extend(faults.clone().map(super::fault::Fault::from));
+        onsets.extend(case.truth.went.iter().flatten());
+        onsets.retain(|onset| *onset <= second);
     }
     onsets.sort_unstable();
     onsets.dedup();
+    onsets.truncate(ONSETS_MAX);
     let back = parts.iter().filter_map(|ix| case.truth.back[*ix]).max();
-    let until = back.or(faults.map(super::fault::Fault::until).max())?;
+    let healed = faults.map(super::fault::Fault::until).max()?;
+    let start_s = parts
+        .iter()
+        .map(|ix| case.estate.parts[*ix].start_s)
+        .max()?;
     let of_mode = |mode: Mode| {
+        let until = match (back, mode) {
+            // It was back when it had started.
+            (Some(back), Mode::Off) => back - start_s,
+            (Some(back), _) => back,
+            (None, _) => healed,
+        };
         let parts = &parts;
         onsets.iter().map(move |from| Harm {
             parts: parts.clone(),
