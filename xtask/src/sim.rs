@@ -14,6 +14,7 @@ mod judge;
 mod noise;
 mod rng;
 mod save;
+mod sorts;
 mod staff;
 mod table;
 mod twin;

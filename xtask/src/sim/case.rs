@@ -6,12 +6,12 @@ use blackstart_graph::{Event, EventKind, Timestamp};
 
 use super::build::{self, Size};
 use super::estate::{Estate, Ix};
-use super::fault::{self, Story, Word};
+use super::fault::{self, Fault, Story, Word};
 use super::fleet::{self, News};
 use super::noise::{self, Cell, Flappers, Told};
 use super::rng::{Rng, between, mix};
 use super::twin::{Record, Twin};
-use super::world::{Harm, Mode, ROUND_S, World};
+use super::world::{Harm, Mode, ROUND_S, World, place};
 
 /// The second 0 of every case: 2030-01-01T00:00:00Z.
 const EPOCH_US: i64 = 1_893_456_000_000_000;
@@ -61,12 +61,7 @@ impl Case {
         let mut rng = Rng::new(seed, 2);
         let own = cell.is_own_ground().then(|| estate.aggregator_host());
         let story = fault::story(&estate, &mut rng, own);
-        let until = story
-            .faults
-            .iter()
-            .map(fault::Fault::until)
-            .max()
-            .unwrap_or(0);
+        let until = story.faults.iter().map(Fault::until).max().unwrap_or(0);
         let end = until + RETURN_S;
         let dead = dead(&estate, cell, until);
         let harms = all(&story, &dead);
@@ -97,11 +92,29 @@ impl Case {
         }
     }
 
+    /// The faults that are to be found.
+    pub(super) fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.story
+            .faults
+            .iter()
+            .filter(|fault| !fault.is_consequence)
+    }
+
+    /// What is so whichever the faults are: dead agents, and what the faults lead to by itself.
+    pub(super) fn background(&self) -> Vec<Harm> {
+        let led_to = self
+            .story
+            .faults
+            .iter()
+            .filter(|fault| fault.is_consequence);
+        let led_to = led_to.flat_map(|fault| fault.harms.iter().cloned());
+        self.dead.iter().cloned().chain(led_to).collect()
+    }
+
     /// The second of a moment.
     pub(super) fn second(&self, moment: Moment) -> i64 {
-        let faults = &self.story.faults;
-        let last = faults.iter().map(fault::Fault::from).max().unwrap_or(0);
-        let heal = faults.iter().map(fault::Fault::until).min().unwrap_or(0);
+        let last = self.faults().map(Fault::from).max().unwrap_or(0);
+        let heal = self.faults().map(Fault::until).min().unwrap_or(0);
         match moment {
             Moment::After20 => last + 20,
             Moment::After60 => last + 60,
@@ -112,21 +125,12 @@ impl Case {
 
     /// Whether the aggregator was there: one that is away is asked nothing.
     pub(super) fn is_heard(&self, second: i64) -> bool {
-        !self
-            .truth
-            .away
-            .get(second as usize)
-            .copied()
-            .unwrap_or(false)
+        !self.truth.away.get(place(second)).copied().unwrap_or(false)
     }
 
     /// The true causes of what had begun by then.
     pub(super) fn causes(&self, second: i64) -> Vec<String> {
-        let begun = self
-            .story
-            .faults
-            .iter()
-            .filter(|fault| fault.from() <= second);
+        let begun = self.faults().filter(|fault| fault.from() <= second);
         let mut causes: Vec<String> = begun.flat_map(|fault| fault.causes.clone()).collect();
         causes.sort();
         causes.dedup();
@@ -136,10 +140,14 @@ impl Case {
     /// Who is ill beside the faults of the case: to name them is no error, nor is not to name them.
     pub(super) fn optional(&self) -> Vec<&str> {
         let flappers = self.flappers.services.iter().chain(&self.flappers.agents);
-        let dead = self.dead.iter().flat_map(|harm| &harm.parts);
+        let background = self.background();
+        let others = background
+            .iter()
+            .flat_map(|harm| harm.parts.iter().copied());
         flappers
-            .chain(dead)
-            .map(|ix| self.estate.parts[*ix].id.as_str())
+            .copied()
+            .chain(others)
+            .map(|ix| self.estate.parts[ix].id.as_str())
             .collect()
     }
 

@@ -1,10 +1,16 @@
-//! What breaks: every sort of fault, drawn for an estate, with its true name and kind.
+//! What happens in a case: one fault, two that have nothing to do with each other, or one that leads to the next.
 
 use blackstart_graph::{FaultKind, Kind};
 
 use super::estate::{Estate, Ix};
 use super::rng::Rng;
+use super::sorts::{self, CABLE, Choice, SORTS};
 use super::world::{Harm, Mode};
+
+/// The first fault of a case comes at this second at the earliest.
+const FIRST_S: i64 = 45;
+/// Draws of a second fault that stands apart from the first; an estate with so few parts has none.
+const DRAWS_MAX: usize = 50;
 
 /// One fault and what is to be found of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,9 +22,21 @@ pub(super) struct Fault {
     pub(super) harms: Vec<Harm>,
     /// Which kinds a person who has seen the broken part would call right.
     pub(super) kinds: Vec<FaultKind>,
+    /// A consequence of another fault: to name it is no error, nor is not to name it.
+    pub(super) is_consequence: bool,
 }
 
 impl Fault {
+    fn of(estate: &Estate, sort: &'static str, choice: &Choice, from: i64, until: i64) -> Self {
+        Self {
+            sort,
+            causes: choice.causes.clone(),
+            harms: choice.harms(estate, from, until),
+            kinds: choice.kinds.to_vec(),
+            is_consequence: false,
+        }
+    }
+
     pub(super) fn from(&self) -> i64 {
         self.harms.iter().map(|harm| harm.from).min().unwrap_or(0)
     }
@@ -36,88 +54,64 @@ pub(super) enum Word {
 }
 
 /// Everything that happens in a case.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Story {
     pub(super) faults: Vec<Fault>,
     pub(super) words: Vec<(i64, Word)>,
 }
 
-/// Sorts of fault, each as likely as any other.
-pub(super) const SORTS: [&str; 28] = [
-    "feed",
-    "ups",
-    "pdu",
-    "room power",
-    "rack power",
-    "cooling",
-    "tor",
-    "spine",
-    "uplinks",
-    "bgp",
-    "router",
-    "dns",
-    "dhcp",
-    "etcd member",
-    "etcd quorum",
-    "broker",
-    "database",
-    "volume",
-    "app",
-    "host hardware",
-    "host hang",
-    "host network",
-    "agent dead",
-    "agent release",
-    "provider",
-    "aggregator cut",
-    "bad update",
-    "action",
-];
-
-/// The first fault of a case comes at this second at the earliest.
-const FIRST_S: i64 = 45;
-
-/// Draws what happens.
+/// Draws what happens; `inside_of`: to the ground that this host stands on.
 pub(super) fn story(estate: &Estate, rng: &mut Rng, inside_of: Option<Ix>) -> Story {
     let from = FIRST_S + rng.between(0, 9);
     let until = from + rng.between(150, 360);
     let mut story = Story::default();
     if let Some(host) = inside_of {
-        surround(estate, rng, host, from, until, &mut story);
+        surround(estate, rng, host, (from, until), &mut story);
         return story;
     }
     let draw = rng.share();
     if draw < 0.60 {
-        one(estate, rng, from, until, &mut story);
+        one(estate, rng, (from, until), &mut story);
     } else if draw < 0.85 {
-        one(estate, rng, from, until, &mut story);
-        let later = from + rng.between(0, 90);
-        for _ in 0..20 {
-            let mut second = Story::default();
-            let healed = until + rng.between(-40, 40);
-            one(estate, rng, later, healed, &mut second);
-            if is_apart(estate, &story.faults, &second.faults) {
-                story.faults.append(&mut second.faults);
-                story.words.append(&mut second.words);
-                break;
-            }
-        }
+        two(estate, rng, (from, until), &mut story);
     } else {
-        cascade(estate, rng, from, until, &mut story);
+        cascade(estate, rng, (from, until), &mut story);
     }
     if rng.chance(0.15) {
         // A change that did no harm.
-        let hosts = &estate.hosts;
-        let affects: Vec<Ix> = (0..2).filter_map(|_| rng.pick(hosts)).collect();
-        story.words.push((
-            rng.between(5, 40),
-            Word::Action {
-                id: "harmless".into(),
-                affects,
-            },
-        ));
+        let affects: Vec<Ix> = (0..2).filter_map(|_| rng.pick(&estate.hosts)).collect();
+        let id = "harmless".into();
+        story
+            .words
+            .push((rng.between(5, 40), Word::Action { id, affects }));
     }
     story
+}
+
+/// One fault of any sort that the estate has the parts for.
+fn one(estate: &Estate, rng: &mut Rng, span: (i64, i64), story: &mut Story) {
+    for _ in 0..DRAWS_MAX {
+        let sort = rng.pick(&SORTS).unwrap_or("pdu");
+        if draw(estate, rng, sort, span, story) {
+            return;
+        }
+    }
+}
+
+/// Two that have nothing to do with each other.
+fn two(estate: &Estate, rng: &mut Rng, (from, until): (i64, i64), story: &mut Story) {
+    one(estate, rng, (from, until), story);
+    let later = from + rng.between(0, 90);
+    for _ in 0..DRAWS_MAX {
+        let healed = until + rng.between(-40, 40);
+        let mut second = Story::default();
+        one(estate, rng, (later, healed), &mut second);
+        if is_apart(estate, &story.faults, &second.faults) {
+            story.faults.append(&mut second.faults);
+            story.words.append(&mut second.words);
+            return;
+        }
+    }
 }
 
 /// Neither stands in the other.
@@ -127,56 +121,33 @@ fn is_apart(estate: &Estate, known: &[Fault], other: &[Fault]) -> bool {
         harms.flat_map(|harm| harm.parts.iter().copied()).collect()
     };
     let (known, other) = (parts(known), parts(other));
-    known.iter().all(|a| {
-        other
-            .iter()
-            .all(|b| !estate.is_inside(*a, *b) && !estate.is_inside(*b, *a))
-    })
-}
-
-/// One fault of any sort that the estate has the parts for.
-fn one(estate: &Estate, rng: &mut Rng, from: i64, until: i64, story: &mut Story) {
-    for _ in 0..50 {
-        let Some(sort) = rng.pick(&SORTS) else { return };
-        if draw(estate, rng, sort, from, until, story) {
-            return;
-        }
-    }
+    let apart = |a: Ix, b: Ix| !estate.is_inside(a, b) && !estate.is_inside(b, a);
+    known.iter().all(|a| other.iter().all(|b| apart(*a, *b)))
 }
 
 /// The ground that the aggregator itself stands on loses its way out.
-fn surround(estate: &Estate, rng: &mut Rng, host: Ix, from: i64, until: i64, story: &mut Story) {
-    let outer: Vec<Ix> = estate.chains[host]
+fn surround(estate: &Estate, rng: &mut Rng, host: Ix, span: (i64, i64), story: &mut Story) {
+    let outer = estate.chains[host]
         .iter()
-        .copied()
-        .filter(|ix| !estate.parts[*ix].via.is_empty())
-        .collect();
-    let Some(outer) = rng.pick(&outer) else {
-        draw(estate, rng, "aggregator cut", from, until, story);
-        return;
-    };
-    let Some(group) = rng.pick(&estate.parts[outer].via.iter().collect::<Vec<_>>()) else {
+        .flat_map(|ix| &estate.parts[*ix].via);
+    let ways: Vec<_> = outer.filter(|group| !is_lease(estate, &group.of)).collect();
+    let Some(group) = rng.pick(&ways) else {
+        draw(estate, rng, "aggregator cut", span, story);
         return;
     };
     let lost = group.of.len() + 1 - group.at_least;
-    let parts: Vec<Ix> = group.of[..lost].to_vec();
-    story.faults.push(fault(
-        estate,
-        "way out",
-        &parts,
-        Mode::Off,
-        from,
-        until,
-        &[
-            FaultKind::Network,
-            FaultKind::Hardware,
-            FaultKind::Configuration,
-        ],
-    ));
+    push(estate, "way out", &group.of[..lost], span, CABLE, story);
 }
 
-fn cascade(estate: &Estate, rng: &mut Rng, from: i64, until: i64, story: &mut Story) {
-    if rng.chance(0.6) {
+fn is_lease(estate: &Estate, of: &[Ix]) -> bool {
+    of.iter()
+        .any(|ix| estate.parts[*ix].kind == Kind::DhcpLease)
+}
+
+/// One fault leads to another.
+fn cascade(estate: &Estate, rng: &mut Rng, (from, until): (i64, i64), story: &mut Story) {
+    let which = rng.share();
+    if which < 0.5 {
         // One feed fails, and the other trips on its load.
         let Some(room) = rng.pick(&estate.of_kind(Kind::Room)) else {
             return;
@@ -190,36 +161,66 @@ fn cascade(estate: &Estate, rng: &mut Rng, from: i64, until: i64, story: &mut St
         let feeds = sides.map(|side| estate.by_id.get(&format!("feed-{name}-{side}")).copied());
         let second = from + rng.between(2, 30);
         for (feed, from) in feeds.into_iter().flatten().zip([from, second]) {
-            story.faults.push(fault(
+            let kinds = &[FaultKind::Power, FaultKind::Overload];
+            push(
                 estate,
                 "load transfer",
                 &[feed],
-                Mode::Off,
-                from,
-                until,
-                &[FaultKind::Power, FaultKind::Overload],
-            ));
+                (from, until),
+                kinds,
+                story,
+            );
         }
         return;
     }
-    // Power, and a while later the way out of the same datacenter or another.
-    let sort = rng.pick(&["rack power", "pdu", "feed"]).unwrap_or("pdu");
-    draw(estate, rng, sort, from, until, story);
-    let later = from + rng.between(60, 120);
-    let healed = until + rng.between(-30, 60);
-    draw(estate, rng, "bgp", later, healed, story);
+    let supply = rng
+        .pick(&["rack power", "pdu", "feed", "room power"])
+        .unwrap_or("pdu");
+    draw(estate, rng, supply, (from, until), story);
+    if which < 0.8 {
+        // Power, and a while later the way out of the same datacenter or another.
+        let later = from + rng.between(60, 120);
+        let healed = until + rng.between(-30, 60);
+        draw(estate, rng, "bgp", (later, healed), story);
+        return;
+    }
+    // Whoever comes back asks for everything at once.
+    let crowded = ["registry-1", "mq-1", "etcd-1-1"].map(|id| estate.by_id.get(id).copied());
+    let crowded: Vec<Ix> = crowded
+        .into_iter()
+        .flatten()
+        .filter(|ix| !estate.parts[*ix].is_composite())
+        .collect();
+    if let Some(crowded) = rng.pick(&crowded) {
+        let from = until + rng.between(60, 120);
+        let until = from + rng.between(40, 100);
+        push(
+            estate,
+            "herd",
+            &[crowded],
+            (from, until),
+            &[FaultKind::Overload, FaultKind::Software],
+            story,
+        );
+        for fault in story.faults.iter_mut().filter(|fault| fault.sort == "herd") {
+            fault.is_consequence = true;
+            for harm in &mut fault.harms {
+                harm.mode = Mode::Impaired;
+            }
+        }
+    }
 }
 
-fn fault(
+/// Adds what fails together.
+fn push(
     estate: &Estate,
     sort: &'static str,
     parts: &[Ix],
-    mode: Mode,
-    from: i64,
-    until: i64,
+    (from, until): (i64, i64),
     kinds: &[FaultKind],
-) -> Fault {
-    Fault {
+    story: &mut Story,
+) {
+    story.faults.push(Fault {
         sort,
         causes: parts
             .iter()
@@ -227,12 +228,13 @@ fn fault(
             .collect(),
         harms: vec![Harm {
             parts: parts.to_vec(),
-            mode,
+            mode: Mode::Off,
             from,
             until,
         }],
         kinds: kinds.to_vec(),
-    }
+        is_consequence: false,
+    });
 }
 
 /// Adds a fault of the sort; false where the estate has no such part.
@@ -240,228 +242,70 @@ fn draw(
     estate: &Estate,
     rng: &mut Rng,
     sort: &'static str,
-    from: i64,
-    until: i64,
+    (from, until): (i64, i64),
     story: &mut Story,
 ) -> bool {
-    use FaultKind::{
-        Agent, Configuration, Cooling, Hardware, Network, Other, Overload, Power, Software,
-    };
-    let inner: Vec<Ix> = estate
-        .hosts
-        .iter()
-        .copied()
-        .filter(|host| {
-            estate.parts[*host].id.starts_with("host-") && *host != estate.aggregator_host()
-        })
-        .collect();
-    let of_kind = |kind: Kind| -> Vec<Ix> {
-        let parts = estate.of_kind(kind).into_iter();
-        parts
-            .filter(|ix| !estate.parts[*ix].is_composite())
-            .collect()
-    };
-    let named = |prefix: &str| -> Vec<Ix> {
-        (estate.by_id.range(prefix.to_owned()..))
-            .take_while(|(id, _)| id.starts_with(prefix))
-            .map(|(_, ix)| *ix)
-            .collect()
-    };
-    let supply: &[FaultKind] = &[Power];
-    let cable: &[FaultKind] = &[Network, Hardware, Configuration];
-    let program: &[FaultKind] = &[Software, Configuration, Overload];
-    let (parts, mode, kinds): (Vec<Ix>, Mode, &[FaultKind]) = match sort {
-        "feed" => (pick(rng, &of_kind(Kind::PowerFeed)), Mode::Off, supply),
-        "ups" => (pick(rng, &of_kind(Kind::Ups)), Mode::Off, supply),
-        "pdu" => (pick(rng, &of_kind(Kind::Pdu)), Mode::Off, supply),
-        "room power" => (pick(rng, &of_kind(Kind::Room)), Mode::Off, supply),
-        "rack power" => (pick(rng, &of_kind(Kind::Rack)), Mode::Off, supply),
-        "cooling" => (pick(rng, &of_kind(Kind::Cooling)), Mode::Off, &[Cooling]),
-        "tor" => (pick(rng, &named("tor-")), Mode::Off, cable),
-        "spine" => (pick(rng, &named("spine-")), Mode::Off, cable),
-        "uplinks" => {
-            let dc = rng.pick(&of_kind(Kind::Datacenter));
-            let both = dc.map(|dc| estate.parts[dc].via[1].of.clone());
-            (both.unwrap_or_default(), Mode::Off, cable)
-        }
-        "bgp" => (pick(rng, &of_kind(Kind::BgpSession)), Mode::Off, cable),
-        "router" => (pick(rng, &of_kind(Kind::Router)), Mode::Off, cable),
-        "dns" if rng.chance(0.5) => (pick(rng, &of_kind(Kind::Dns)), Mode::Off, program),
-        "dns" => {
-            let number = estate.of_kind(Kind::Datacenter).len();
-            let dc = rng.between(1, number as i64);
-            (named(&format!("dns-{dc}-")), Mode::Off, program)
-        }
-        "dhcp" => (pick(rng, &of_kind(Kind::DhcpServer)), Mode::Off, program),
-        "etcd member" => (pick(rng, &of_kind(Kind::EtcdMember)), Mode::Off, program),
-        "etcd quorum" => {
-            let cluster = rng.pick(&estate.of_kind(Kind::EtcdCluster));
-            let members = cluster.map(|cluster| estate.parts[cluster].edges[0].group.of.clone());
-            let members = members.unwrap_or_default();
-            let lost = members.len() / 2 + 1;
-            (members.into_iter().take(lost).collect(), Mode::Off, program)
-        }
-        "broker" => {
-            let single: Vec<Ix> = of_kind(Kind::Queue);
-            (pick(rng, &single), Mode::Off, program)
-        }
-        "database" => {
-            let mode = if rng.chance(0.3) {
-                Mode::Impaired
-            } else {
-                Mode::Off
-            };
-            (pick(rng, &of_kind(Kind::Database)), mode, program)
-        }
-        "volume" => (pick(rng, &of_kind(Kind::Volume)), Mode::Off, &[Hardware]),
-        "app" => (pick(rng, &of_kind(Kind::App)), Mode::Off, program),
-        "host hardware" => (pick(rng, &inner), Mode::Off, &[Hardware]),
-        "host hang" => (
-            pick(rng, &inner),
-            Mode::Off,
-            &[Software, Hardware, Overload],
-        ),
-        "host network" => (pick(rng, &inner), Mode::Cut, &[Network, Hardware]),
-        "agent dead" => (pick(rng, &inner), Mode::AgentDead, &[Agent]),
-        "provider" => {
-            let mode = if rng.chance(0.3) {
-                Mode::Off
-            } else {
-                Mode::Cut
-            };
-            let kinds: &[FaultKind] = if mode == Mode::Off {
-                &[Power, Other]
-            } else {
-                &[Network, Other]
-            };
-            let part = estate.by_id.get("provider").copied();
-            let indicator = rng.pick(&["minor", "major", "critical"]).unwrap_or("major");
-            if let Some(part) = part.filter(|_| rng.chance(0.6)) {
-                story.words.push((
-                    from + rng.between(60, 150),
-                    Word::Provider { part, indicator },
-                ));
-            }
-            (part.into_iter().collect(), mode, kinds)
-        }
-        "aggregator cut" => {
-            let host = estate.aggregator_host();
-            let mut fault = fault(
-                estate,
-                sort,
-                &[host],
-                Mode::Cut,
-                from,
-                until,
-                &[Network, Hardware],
-            );
-            fault.causes = vec![estate.parts[estate.aggregator].id.clone()];
-            story.faults.push(fault);
-            return true;
-        }
-        "agent release" | "bad update" | "action" => {
-            return many(estate, rng, sort, &inner, from, until, story);
-        }
-        _ => return false,
-    };
-    if parts.is_empty() {
+    if sort == "action" {
+        return action(estate, rng, (from, until), story);
+    }
+    let choices = sorts::choices(estate, sort);
+    let mut left = rng.share();
+    let chosen = choices.iter().find(|choice| {
+        left -= choice.share;
+        left < 0.0
+    });
+    let Some(chosen) = chosen.or(choices.last()) else {
         return false;
+    };
+    if sort == "provider"
+        && let Some(part) = estate
+            .by_id
+            .get("provider")
+            .copied()
+            .filter(|_| rng.chance(0.6))
+    {
+        let indicator = rng.pick(&["minor", "major", "critical"]).unwrap_or("major");
+        story.words.push((
+            from + rng.between(60, 150),
+            Word::Provider { part, indicator },
+        ));
     }
     story
         .faults
-        .push(fault(estate, sort, &parts, mode, from, until, kinds));
+        .push(Fault::of(estate, sort, chosen, from, until));
     true
 }
 
-fn pick(rng: &mut Rng, of: &[Ix]) -> Vec<Ix> {
-    rng.pick(of).into_iter().collect()
-}
-
-/// What many share beside containers and needs: a release, an update, a change.
-fn many(
-    estate: &Estate,
-    rng: &mut Rng,
-    sort: &'static str,
-    inner: &[Ix],
-    from: i64,
-    until: i64,
-    story: &mut Story,
-) -> bool {
-    use FaultKind::{Agent, Configuration, Software};
-    let Some(model) = rng.pick(inner) else {
-        return false;
+/// A change that breaks what it touches.
+fn action(estate: &Estate, rng: &mut Rng, (from, until): (i64, i64), story: &mut Story) -> bool {
+    let kind = if rng.chance(0.5) {
+        Kind::App
+    } else {
+        Kind::Database
     };
-    let label = |key: &'static str, ix: Ix| {
-        estate.parts[ix]
-            .labels
-            .get(key)
-            .map(|value| (key, value.clone()))
-    };
-    let (label, mode, kinds) = match sort {
-        "agent release" => (
-            label("agent", model),
-            Mode::AgentDead,
-            [Agent, Software, Configuration],
-        ),
-        "bad update" if rng.chance(0.5) => (
-            label("os", model),
-            Mode::Off,
-            [Software, Configuration, Configuration],
-        ),
-        "bad update" => {
-            let apps = estate.of_kind(Kind::App);
-            let app = rng.pick(&apps);
-            (
-                app.and_then(|app| label("release", app)),
-                Mode::Off,
-                [Software, Configuration, Configuration],
-            )
-        }
-        _ => {
-            let from_kind = estate.of_kind(if rng.chance(0.5) {
-                Kind::App
-            } else {
-                Kind::Database
-            });
-            let count = rng.between(2, 6);
-            let mut affects: Vec<Ix> = (0..count).filter_map(|_| rng.pick(&from_kind)).collect();
-            affects.sort_unstable();
-            affects.dedup();
-            if affects.len() < 2 {
-                return false;
-            }
-            let id = format!("change-{from}");
-            story.words.push((
-                from - rng.between(1, 20),
-                Word::Action {
-                    id: id.clone(),
-                    affects: affects.clone(),
-                },
-            ));
-            let mut fault = fault(
-                estate,
-                sort,
-                &affects,
-                Mode::Off,
-                from,
-                until,
-                &[Configuration, Software],
-            );
-            fault.causes = vec![format!("action:{id}")];
-            story.faults.push(fault);
-            return true;
-        }
-    };
-    let Some((key, value)) = label else {
-        return false;
-    };
-    let mut parts = estate.labelled(key, &value);
-    parts.retain(|ix| *ix != estate.aggregator_host());
-    if parts.len() < 3 {
+    let of_kind = estate.of_kind(kind);
+    let count = rng.between(2, 6);
+    let mut affects: Vec<Ix> = (0..count).filter_map(|_| rng.pick(&of_kind)).collect();
+    affects.sort_unstable();
+    affects.dedup();
+    if affects.len() < 2 {
         return false;
     }
-    let mut fault = fault(estate, sort, &parts, mode, from, until, &kinds);
-    fault.causes = vec![format!("label:{key}={value}")];
-    story.faults.push(fault);
+    let id = format!("change-{from}");
+    let said = Word::Action {
+        id: id.clone(),
+        affects: affects.clone(),
+    };
+    story.words.push((from - rng.between(1, 20), said));
+    let change = Choice {
+        causes: vec![format!("action:{id}")],
+        hits: vec![(affects, Mode::Off)],
+        paced_s: 15,
+        kinds: &[FaultKind::Configuration, FaultKind::Software],
+        share: 1.0,
+    };
+    story
+        .faults
+        .push(Fault::of(estate, "action", &change, from, until));
     true
 }

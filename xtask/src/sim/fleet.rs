@@ -4,7 +4,7 @@ use blackstart_graph::Status;
 
 use super::estate::{Estate, Ix};
 use super::rng::{between, mix};
-use super::world::{ROUND_S, World};
+use super::world::{ROUND_S, World, place};
 
 /// How many rounds an agent that is cut off keeps.
 const KEPT_ROUNDS: i64 = 30;
@@ -61,9 +61,9 @@ pub(super) fn run<'a>(mut world: World<'a>, end: i64, listener: &mut impl Listen
     let estate = world.estate;
     let mut streams = vec![Stream::default(); estate.parts.len()];
     let mut away_since: Option<i64> = None;
-    let mut rounds: Vec<Vec<usize>> = vec![Vec::new(); ROUND_S as usize];
+    let mut rounds: Vec<Vec<usize>> = vec![Vec::new(); place(ROUND_S)];
     for (at, watch) in estate.watches.iter().enumerate() {
-        rounds[watch.second as usize].push(at);
+        rounds[place(watch.second)].push(at);
     }
     for now in 0..end {
         world.step(now);
@@ -114,7 +114,7 @@ pub(super) fn run<'a>(mut world: World<'a>, end: i64, listener: &mut impl Listen
 /// The watches whose turn it is.
 fn due(estate: &Estate, rounds: &[Vec<usize>], now: i64) -> Vec<usize> {
     let round = now / ROUND_S;
-    let mut due = rounds[(now % ROUND_S) as usize].clone();
+    let mut due = rounds[place(now % ROUND_S)].clone();
     due.retain(|at| (round + *at as i64) % estate.watches[*at].every == 0);
     due
 }

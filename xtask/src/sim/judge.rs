@@ -126,8 +126,7 @@ pub(super) fn judge(case: &Case) -> Result<Outcome, StepError> {
             .verdicts
             .push(verdict(case, asked, second, &diagnosis, &mut memo));
     }
-    let faults = &case.story.faults;
-    let last = faults.iter().map(Fault::from).max().unwrap_or(0);
+    let last = case.faults().map(Fault::from).max().unwrap_or(0);
     let shown = (last..case.second(Moment::Heal)).find(|second| !twin::is_unseen(case, *second));
     if let Some(shown) = shown {
         outcome.timed = true;
@@ -143,8 +142,7 @@ const LOOKS_S: [i64; 10] = [5, 10, 15, 25, 35, 45, 75, 105, 165, 225];
 
 /// When to ask: at the moments, and in between to see from when on the answer is right.
 fn asks(case: &Case) -> Vec<(i64, Option<Moment>)> {
-    let faults = &case.story.faults;
-    let last = faults.iter().map(Fault::from).max().unwrap_or(0);
+    let last = case.faults().map(Fault::from).max().unwrap_or(0);
     let heal = case.second(Moment::Heal);
     let looks = LOOKS_S.into_iter().map(|look| last + look);
     let mut asks: Vec<(i64, Option<Moment>)> =
@@ -258,9 +256,7 @@ fn kinds(
     let mut all = true;
     let mut called = Vec::new();
     let begun: Vec<&Fault> = case
-        .story
-        .faults
-        .iter()
+        .faults()
         .filter(|fault| fault.from() <= second)
         .collect();
     for id in answer {

@@ -26,6 +26,7 @@ impl Rng {
     }
 
     /// From 0 to below `end`; 0 when that is 0.
+    #[expect(clippy::cast_possible_truncation, reason = "it is below a usize")]
     pub(super) fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }

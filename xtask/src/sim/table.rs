@@ -72,7 +72,9 @@ impl Sums {
         }
         let hit = if verdict.top1 { 1.0 } else { 0.0 };
         self.brier += (verdict.sure - hit).powi(2);
-        let bin = ((verdict.sure * BINS as f64) as usize).min(BINS - 1);
+        let bin = (0..BINS)
+            .rfind(|bin| verdict.sure * BINS as f64 >= *bin as f64)
+            .unwrap_or(0);
         self.bins[bin].0 += 1;
         self.bins[bin].1 += one(verdict.top1);
         self.bins[bin].2 += verdict.sure;
@@ -86,20 +88,16 @@ impl Sums {
 
     fn ece(&self) -> f64 {
         let bins = self.bins.iter().filter(|bin| bin.0 > 0);
-        let gaps = bins.map(|(count, right, sure)| {
-            (sure - *right as f64).abs() * (*count as f64 / *count as f64)
-        });
+        let gaps = bins.map(|(_, right, sure)| (sure - *right as f64).abs());
         gaps.sum::<f64>() / self.seen.max(1) as f64
     }
 
-    fn rounds(&self, share: f64) -> String {
+    fn rounds(&self, hundredth: usize) -> String {
         let mut rounds = self.rounds.clone();
         // Who never found it comes last.
         rounds.resize(self.timed.max(rounds.len()), i64::MAX);
         rounds.sort_unstable();
-        match rounds
-            .get(((rounds.len() as f64 * share) as usize).min(rounds.len().saturating_sub(1)))
-        {
+        match rounds.get(rounds.len() * hundredth / 100) {
             Some(&i64::MAX) => "never".into(),
             Some(rounds) => rounds.to_string(),
             None => "–".into(),
@@ -152,7 +150,7 @@ pub(super) fn row(cell: &str, sums: &Sums) -> Vec<String> {
             sums.ece()
         ),
         percent(sums.surely_wrong, sums.seen),
-        format!("{} · {}", sums.rounds(0.5), sums.rounds(0.9)),
+        format!("{} · {}", sums.rounds(50), sums.rounds(90)),
     ]
 }
 

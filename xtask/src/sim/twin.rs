@@ -7,10 +7,10 @@
 
 use super::case::Case;
 use super::estate::Ix;
-use super::fault::Word;
+use super::fault::{Fault, Word};
 use super::fleet::{self, Listener, News};
 use super::rng::mix;
-use super::world::{Harm, Mode, World};
+use super::world::{Harm, Mode, World, place};
 use blackstart_graph::Kind;
 
 /// The most worlds that are tried for one answer; nearly all of them differ at their first second.
@@ -88,7 +88,7 @@ impl Listener for Twin<'_> {
     fn goes_on(&mut self, now: i64, is_away: bool) -> bool {
         match self.like {
             Some(like) => {
-                self.differs = like.get(now as usize) != Some(&self.hash);
+                self.differs = like.get(place(now)) != Some(&self.hash);
                 !self.differs
             }
             None => {
@@ -102,112 +102,130 @@ impl Listener for Twin<'_> {
 
 /// Whether these causes alone would have looked as it looked.
 pub(super) fn looks_alike(case: &Case, answer: &[String], second: i64) -> bool {
-    let choices: Option<Vec<Vec<Harm>>> =
+    let choices: Option<Vec<Vec<Vec<Harm>>>> =
         answer.iter().map(|id| choices(case, id, second)).collect();
     let Some(choices) = choices else {
         return false;
     };
-    if choices.iter().any(Vec::is_empty) {
-        return false;
-    }
     let combinations: usize = choices.iter().map(Vec::len).product();
     (0..combinations.min(WORLDS_MAX)).any(|number| {
         let mut rest = number;
-        let mut harms: Vec<Harm> = case.dead.clone();
+        let mut harms: Vec<Harm> = Vec::new();
         for of in &choices {
-            harms.push(of[rest % of.len()].clone());
+            harms.extend_from_slice(&of[rest % of.len()]);
             rest /= of.len();
         }
-        [false, true].into_iter().any(|no_grace| {
-            let mut world = World::new(&case.estate, harms.clone());
-            world.no_grace = no_grace;
-            let mut twin = Twin::comparing(&case.truth.hashes);
-            fleet::run(world, second + 1, &mut twin);
-            !twin.differs
-        })
+        told_the_same(case, &harms, second)
+    })
+}
+
+/// Whether a world with these harms would have told the same, with batteries or without.
+pub(super) fn told_the_same(case: &Case, harms: &[Harm], second: i64) -> bool {
+    let background = case.background();
+    [false, true].into_iter().any(|no_grace| {
+        let mut world = World::new(&case.estate, [harms, &background].concat());
+        world.no_grace = no_grace;
+        let mut twin = Twin::comparing(&case.truth.hashes);
+        fleet::run(world, second + 1, &mut twin);
+        !twin.differs
     })
 }
 
 /// Whether nothing was to be seen by then.
 pub(super) fn is_unseen(case: &Case, second: i64) -> bool {
-    let at = second as usize;
+    let at = place(second);
     case.truth.hashes.get(at) == case.quiet.hashes.get(at)
 }
 
-/// All that a cause may have suffered; `None` for what is no cause here.
-fn choices(case: &Case, id: &str, second: i64) -> Option<Vec<Harm>> {
-    let known = |parts: &[Ix]| -> Vec<Harm> {
-        let harms = case.story.faults.iter().flat_map(|fault| &fault.harms);
-        harms
-            .filter(|harm| {
-                harm.from <= second && parts.iter().any(|part| harm.parts.contains(part))
-            })
-            .map(|harm| Harm {
-                parts: parts.to_vec(),
-                ..harm.clone()
-            })
-            .collect()
-    };
-    let (parts, modes): (Vec<Ix>, &[Mode]) = if let Some(label) = id.strip_prefix("label:") {
-        let (key, value) = label.split_once('=')?;
-        let mut parts = case.estate.labelled(key, value);
-        parts.retain(|ix| *ix != case.estate.aggregator_host());
-        (parts, &[Mode::Off, Mode::AgentDead])
-    } else if let Some(action) = id.strip_prefix("action:") {
-        let words = case.story.words.iter();
-        let affects = words.filter_map(|(_, word)| match word {
-            Word::Action { id, affects } if id == action => Some(affects.clone()),
-            _ => None,
-        });
-        (affects.last()?, &[Mode::Off, Mode::Impaired])
-    } else {
-        let ix = *case
-            .estate
-            .by_id
-            .get(id)
-            .or((id == "aggregator").then_some(&case.estate.aggregator))?;
-        match case.estate.parts[ix].kind {
-            Kind::Aggregator => (vec![case.estate.aggregator_host()], &[Mode::Cut]),
-            Kind::Host => (vec![ix], &[Mode::Off, Mode::Cut, Mode::AgentDead]),
-            kind if kind < Kind::PowerFeed => (vec![ix], &[Mode::Off, Mode::Cut]),
-            _ => (vec![ix], &[Mode::Off, Mode::Impaired]),
-        }
-    };
-    let known = known(&parts);
+/// All that a cause may have suffered, each as the harms that it stands for; `None` for what is no cause here.
+fn choices(case: &Case, id: &str, second: i64) -> Option<Vec<Vec<Harm>>> {
+    let (parts, modes) = parts(case, id)?;
+    let known = known(case, id, &parts, second);
     if !known.is_empty() {
-        return Some(known);
+        return Some(vec![known]);
     }
-    let hit = parts.iter().filter_map(|ix| case.truth.went[*ix]).min();
-    let faults = case.story.faults.iter();
-    let mut onsets: Vec<i64> = hit.into_iter().collect();
-    if onsets.is_empty() {
-        onsets.extend(faults.clone().map(super::fault::Fault::from));
-        onsets.extend(case.truth.went.iter().flatten());
-        onsets.retain(|onset| *onset <= second);
-    }
-    onsets.sort_unstable();
-    onsets.dedup();
-    onsets.truncate(ONSETS_MAX);
+    let onsets = onsets(case, &parts, second);
     let back = parts.iter().filter_map(|ix| case.truth.back[*ix]).max();
-    let healed = faults.map(super::fault::Fault::until).max()?;
+    let healed = case.faults().map(Fault::until).max()?;
     let start_s = parts
         .iter()
         .map(|ix| case.estate.parts[*ix].start_s)
         .max()?;
-    let of_mode = |mode: Mode| {
+    let mut choices = Vec::new();
+    for mode in modes {
         let until = match (back, mode) {
             // It was back when it had started.
             (Some(back), Mode::Off) => back - start_s,
             (Some(back), _) => back,
             (None, _) => healed,
         };
-        let parts = &parts;
-        onsets.iter().map(move |from| Harm {
-            parts: parts.clone(),
-            mode,
-            from: *from,
-            until,
-        })
-    };
-    Some(modes.iter().flat_map(|mode| of_mode(*mode)).collect())
+        choices.extend(onsets.iter().map(|from| {
+            vec![Harm {
+                parts: parts.clone(),
+                mode: *mode,
+                from: *from,
+                until,
+            }]
+        }));
+    }
+    Some(choices)
+}
+
+/// What an id stands for, and what can happen to that.
+fn parts(case: &Case, id: &str) -> Option<(Vec<Ix>, &'static [Mode])> {
+    if let Some(label) = id.strip_prefix("label:") {
+        let (key, value) = label.split_once('=')?;
+        let mut parts = case.estate.labelled(key, value);
+        parts.retain(|ix| *ix != case.estate.aggregator_host());
+        return Some((parts, &[Mode::Off, Mode::AgentDead]));
+    }
+    if let Some(action) = id.strip_prefix("action:") {
+        let affects = case.story.words.iter().find_map(|(_, word)| match word {
+            Word::Action { id, affects } if id == action => Some(affects.clone()),
+            _ => None,
+        });
+        return Some((affects?, &[Mode::Off, Mode::Impaired]));
+    }
+    let ours = (id == "aggregator").then_some(&case.estate.aggregator);
+    let ix = *case.estate.by_id.get(id).or(ours)?;
+    Some(match case.estate.parts[ix].kind {
+        Kind::Aggregator => (vec![case.estate.aggregator_host()], &[Mode::Cut]),
+        Kind::Host => (vec![ix], &[Mode::Off, Mode::Cut, Mode::AgentDead]),
+        kind if kind < Kind::PowerFeed => (vec![ix], &[Mode::Off, Mode::Cut]),
+        _ => (vec![ix], &[Mode::Off, Mode::Impaired]),
+    })
+}
+
+/// What was done to it in truth: all of the fault where it is the fault's cause, else what was done to these parts.
+fn known(case: &Case, id: &str, parts: &[Ix], second: i64) -> Vec<Harm> {
+    let mut known = Vec::new();
+    for fault in case.faults().filter(|fault| fault.from() <= second) {
+        if *fault.causes == [id.to_owned()] {
+            known.extend_from_slice(&fault.harms);
+            continue;
+        }
+        for harm in &fault.harms {
+            let mut own = harm.clone();
+            own.parts.retain(|part| parts.contains(part));
+            if !own.parts.is_empty() {
+                known.push(own);
+            }
+        }
+    }
+    known
+}
+
+/// When it may have begun: when it was hit in truth, or else when anything was.
+fn onsets(case: &Case, parts: &[Ix], second: i64) -> Vec<i64> {
+    let hit = parts.iter().filter_map(|ix| case.truth.went[*ix]).min();
+    if let Some(hit) = hit.filter(|hit| *hit <= second) {
+        return vec![hit];
+    }
+    let mut onsets: Vec<i64> = case.faults().map(Fault::from).collect();
+    onsets.extend(case.truth.went.iter().flatten());
+    onsets.retain(|onset| *onset <= second);
+    onsets.sort_unstable();
+    onsets.dedup();
+    onsets.truncate(ONSETS_MAX);
+    onsets
 }

@@ -19,6 +19,11 @@ const SAYS_STARTING: f64 = 0.3;
 /// More rounds than any chain of needs is deep.
 const SWEEPS_MAX: usize = 24;
 
+/// A second as a place in a list.
+pub(super) fn place(second: i64) -> usize {
+    usize::try_from(second).unwrap_or(0)
+}
+
 /// What a fault does to its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mode {
