@@ -12,8 +12,10 @@ mod fault;
 mod fleet;
 mod judge;
 mod noise;
+mod oracle;
 mod rng;
 mod save;
+mod simple;
 mod sorts;
 mod staff;
 mod table;
@@ -68,6 +70,7 @@ pub(crate) fn sim(arguments: &[&str]) -> Result<(), StepError> {
         }
         rows.push(table::row(cell.name, &sums));
         asides.push(table::aside(cell.name, &sums));
+        asides.push(table::beside(&sums));
     }
     let text = if options.markdown {
         table::markdown(&rows)
@@ -177,11 +180,15 @@ fn show(options: &Options) -> Result<(), StepError> {
                 fault.causes.join(" ")
             ));
         }
-        let outcome = judge::judge(&case)?;
+        let outcome = judge::judge(&case, options.size == Size::Xs)?;
         print(&format!(
             "{} parts, {} events, end {} s, rounds {:?}",
             outcome.parts, outcome.events, case.end, outcome.rounds
         ));
+        let simple: Vec<String> = (outcome.simple.iter())
+            .map(|(way, right)| format!("{way}: {right}"))
+            .collect();
+        print(&simple.join("; "));
         for verdict in &outcome.verdicts {
             print(&shown(verdict));
         }
@@ -265,3 +272,6 @@ fn read(arguments: &[&str]) -> Result<Options, StepError> {
     }
     Ok(options)
 }
+
+#[cfg(test)]
+mod tests;

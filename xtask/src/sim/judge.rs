@@ -8,6 +8,8 @@ use super::build::Size;
 use super::case::{Case, Moment, moment};
 use super::fault::Fault;
 use super::noise::Cell;
+use super::oracle::{self, Best};
+use super::simple::{self, Hangs};
 use super::twin;
 use super::world::ROUND_S;
 use crate::steps::StepError;
@@ -53,6 +55,10 @@ pub(super) struct Outcome {
     pub(super) rounds: Option<i64>,
     /// Whether that could be asked.
     pub(super) timed: bool,
+    /// Which of the simple ways was right, at each moment.
+    pub(super) simple: Vec<(&'static str, bool)>,
+    /// What could be known at best of a single fault, with whether the engine knew the place to the letter, and the kind.
+    pub(super) oracle: Vec<(Moment, Best, bool, bool)>,
     pub(super) events: usize,
     pub(super) parts: usize,
 }
@@ -60,11 +66,12 @@ pub(super) struct Outcome {
 /// Runs the case of a seed.
 pub(super) fn outcome(size: Size, seed: u64, cell: &Cell) -> Result<Outcome, StepError> {
     let case = Case::new(size, seed, cell);
-    judge(&case)
+    judge(&case, size == Size::Xs)
 }
 
-/// Runs a case.
-pub(super) fn judge(case: &Case) -> Result<Outcome, StepError> {
+/// Runs a case, and asks the oracle where that is little work.
+pub(super) fn judge(case: &Case, oracle: bool) -> Result<Outcome, StepError> {
+    let hangs = Hangs::of(&case.estate);
     let seed = case.estate.seed;
     let topology = Topology::parse("topology.toml", &case.estate.toml()).map_err(|report| {
         StepError::Rule(format!("seed {seed}: the topology is not one: {report}"))
@@ -79,6 +86,8 @@ pub(super) fn judge(case: &Case) -> Result<Outcome, StepError> {
         false_alarms: 0,
         rounds: None,
         timed: false,
+        simple: Vec::new(),
+        oracle: Vec::new(),
         events: 0,
         parts: case.estate.parts.len(),
     };
@@ -98,20 +107,18 @@ pub(super) fn judge(case: &Case) -> Result<Outcome, StepError> {
         if !case.is_heard(second) {
             continue;
         }
-        let diagnosis = engine.diagnosis();
         if asked != Some(Moment::End) {
-            let first = diagnosis.hypotheses.first();
+            let first = engine
+                .held_diagnosis()
+                .and_then(|held| held.hypotheses.first());
             let is_right = first.is_some_and(|first| {
                 let answer = bare(case, &case.causes(second), &first.causes);
                 is_of_class(case, &answer, second, &mut memo)
             });
-            match (is_right, right_since) {
-                (false, _) => right_since = None,
-                (true, None) => right_since = Some(second),
-                (true, Some(_)) => {}
-            }
+            right_since = is_right.then(|| right_since.unwrap_or(second));
         }
         let Some(asked) = asked else { continue };
+        let diagnosis = engine.diagnosis();
         if twin::is_unseen(case, second) {
             outcome.unseen += 1;
             let wrong = |hypothesis: &Hypothesis| {
@@ -125,6 +132,18 @@ pub(super) fn judge(case: &Case) -> Result<Outcome, StepError> {
         outcome
             .verdicts
             .push(verdict(case, asked, second, &diagnosis, &mut memo));
+        for (way, answer) in simple::answers(case, &hangs, second) {
+            let answer = bare(case, &case.causes(second), &answer);
+            let right = is_of_class(case, &answer, second, &mut memo);
+            outcome.simple.push((way, right));
+        }
+        if let Some(best) = oracle.then(|| oracle::best(case, second)).flatten()
+            && let Some(verdict) = outcome.verdicts.last()
+        {
+            outcome
+                .oracle
+                .push((asked, best, verdict.strict, verdict.kind == Some(true)));
+        }
     }
     let last = case.faults().map(Fault::from).max().unwrap_or(0);
     let shown = (last..case.second(Moment::Heal)).find(|second| !twin::is_unseen(case, *second));

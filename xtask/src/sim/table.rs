@@ -1,5 +1,7 @@
 //! Sums over cases, and how they are shown.
 
+use std::collections::BTreeMap;
+
 use super::case::Moment;
 use super::judge::{Outcome, SURE, Verdict};
 
@@ -29,6 +31,9 @@ pub(super) struct Sums {
     false_alarms: usize,
     rounds: Vec<i64>,
     timed: usize,
+    simple: BTreeMap<&'static str, (usize, usize)>,
+    /// Places by the oracle and by the engine, kinds by both; before the return and after it, of so many.
+    oracle: [[f64; 5]; 2],
 }
 
 impl Sums {
@@ -41,6 +46,19 @@ impl Sums {
         self.rounds.extend(outcome.rounds.filter(|_| outcome.timed));
         for verdict in &outcome.verdicts {
             self.verdict(verdict);
+        }
+        for (way, right) in &outcome.simple {
+            let sums = self.simple.entry(way).or_default();
+            sums.0 += usize::from(*right);
+            sums.1 += 1;
+        }
+        for (moment, best, place, kind) in &outcome.oracle {
+            let sums = &mut self.oracle[usize::from(*moment == Moment::End)];
+            let one = |hit: bool| f64::from(u8::from(hit));
+            let hits = [best.place, one(*place), one(best.kind), one(*kind), 1.0];
+            for (sum, hit) in sums.iter_mut().zip(hits) {
+                *sum += hit;
+            }
         }
     }
 
@@ -154,6 +172,26 @@ pub(super) fn row(cell: &str, sums: &Sums) -> Vec<String> {
     ]
 }
 
+/// The simple ways and the oracle beside the engine.
+pub(super) fn beside(sums: &Sums) -> String {
+    let mut text = format!("engine {}", percent(sums.top1, sums.seen));
+    for (way, (right, of)) in &sums.simple {
+        text.push_str(&format!("; {way} {}", percent(*right, *of)));
+    }
+    for (name, [best, place, best_kind, kind, of]) in
+        ["before", "after"].into_iter().zip(sums.oracle)
+    {
+        text.push_str(&format!(
+            "; single faults {name} the return: place to the letter {} (oracle {}), kind {} (oracle {})",
+            share(place, of),
+            share(best, of),
+            share(kind, of),
+            share(best_kind, of)
+        ));
+    }
+    text
+}
+
 /// What the table does not show.
 pub(super) fn aside(cell: &str, sums: &Sums) -> String {
     format!(
@@ -167,10 +205,15 @@ pub(super) fn aside(cell: &str, sums: &Sums) -> String {
 }
 
 fn percent(part: usize, of: usize) -> String {
-    if of == 0 {
-        return "–".into();
+    share(part as f64, of as f64)
+}
+
+fn share(part: f64, of: f64) -> String {
+    if of > 0.0 {
+        format!("{:.1}", part * 100.0 / of)
+    } else {
+        "–".into()
     }
-    format!("{:.1}", part as f64 * 100.0 / of as f64)
 }
 
 fn f1(right: usize, named: usize, wanted: usize) -> String {

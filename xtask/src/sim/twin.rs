@@ -120,15 +120,21 @@ pub(super) fn looks_alike(case: &Case, answer: &[String], second: i64) -> bool {
 }
 
 /// Whether a world with these harms would have told the same, with batteries or without.
-pub(super) fn told_the_same(case: &Case, harms: &[Harm], second: i64) -> bool {
-    let background = case.background();
-    [false, true].into_iter().any(|no_grace| {
-        let mut world = World::new(&case.estate, [harms, &background].concat());
-        world.no_grace = no_grace;
-        let mut twin = Twin::comparing(&case.truth.hashes);
-        fleet::run(world, second + 1, &mut twin);
-        !twin.differs
-    })
+fn told_the_same(case: &Case, harms: &[Harm], second: i64) -> bool {
+    told(case, harms, second, false) || told(case, harms, second, true)
+}
+
+/// Whether a world with these harms would have told the same.
+pub(super) fn told_exactly(case: &Case, harms: &[Harm], second: i64) -> bool {
+    told(case, harms, second, false)
+}
+
+fn told(case: &Case, harms: &[Harm], second: i64, no_grace: bool) -> bool {
+    let mut world = World::new(&case.estate, [harms, &case.background()].concat());
+    world.no_grace = no_grace;
+    let mut twin = Twin::comparing(&case.truth.hashes);
+    fleet::run(world, second + 1, &mut twin);
+    !twin.differs
 }
 
 /// Whether nothing was to be seen by then.
