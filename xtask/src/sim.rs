@@ -5,6 +5,7 @@
 //!
 //! Seeds 0 to 999 are for tuning, 10 000 to 10 999 for the report.
 
+mod accuracy;
 mod build;
 mod case;
 mod estate;
@@ -18,6 +19,7 @@ mod save;
 mod simple;
 mod sorts;
 mod staff;
+mod sums;
 mod table;
 mod twin;
 mod world;
@@ -31,14 +33,14 @@ use build::Size;
 use case::Case;
 use judge::{Outcome, Verdict};
 use noise::{CELLS, Cell};
-use table::Sums;
+use sums::Sums;
 
 use crate::steps::StepError;
 
 /// More than this many threads gain nothing: the memory is what is slow.
 const THREADS_MAX: usize = 4;
 
-const USAGE: &str = "usage: cargo xtask sim [--size xs|s|m|l|xl] [--seeds A..B | --seed N] [--cell NAME]... [--markdown] [--failures] [--save FOLDER]";
+const USAGE: &str = "usage: cargo run --release -p xtask -- sim accuracy | sim [--size xs|s|m|l|xl] [--seeds A..B | --seed N] [--cell NAME]... [--markdown] [--failures] [--save FOLDER]";
 
 #[derive(Debug)]
 struct Options {
@@ -51,35 +53,59 @@ struct Options {
     single: bool,
 }
 
-/// Measures, or writes one case.
+/// Measures, writes one case, or writes the page.
 pub(crate) fn sim(arguments: &[&str]) -> Result<(), StepError> {
+    if cfg!(debug_assertions) {
+        eprintln!(
+            "sim: not optimised, some ten times slower than: cargo run --release -p xtask -- sim"
+        );
+    }
+    if arguments == ["accuracy"] {
+        return accuracy::write();
+    }
     let options = read(arguments)?;
     if options.single {
         return show(&options);
     }
-    let mut rows = Vec::new();
-    let mut asides = Vec::new();
-    for cell in &options.cells {
-        let outcomes = outcomes(options.size, options.seeds.clone(), cell)?;
+    let measured = measure(
+        options.size,
+        &options.seeds,
+        &options.cells,
+        options.failures,
+    )?;
+    for table in [
+        table::answers(&measured),
+        table::beside(&measured),
+        table::sorts(&measured),
+    ] {
+        print(&if options.markdown {
+            table.markdown()
+        } else {
+            table.plain()
+        });
+    }
+    Ok(())
+}
+
+/// The sums of each cell.
+fn measure(
+    size: Size,
+    seeds: &Range<u64>,
+    cells: &[Cell],
+    shows_failures: bool,
+) -> Result<Vec<(&'static str, Sums)>, StepError> {
+    let mut measured = Vec::new();
+    for cell in cells {
         let mut sums = Sums::default();
-        for outcome in &outcomes {
-            sums.add(outcome);
-            if options.failures {
-                failures(cell, outcome);
+        for outcome in outcomes(size, seeds.clone(), cell)? {
+            sums.add(&outcome);
+            if shows_failures {
+                failures(cell, &outcome);
             }
         }
-        rows.push(table::row(cell.name, &sums));
-        asides.push(table::aside(cell.name, &sums));
-        asides.push(table::beside(&sums));
+        measured.push((cell.name, sums));
     }
-    let text = if options.markdown {
-        table::markdown(&rows)
-    } else {
-        table::plain(&rows)
-    };
-    print(&text);
-    print(&asides.join("\n"));
-    Ok(())
+    Ok(measured)
 }
 
 /// The outcomes of the seeds, in their order.

@@ -138,13 +138,10 @@ pub(super) fn answers(case: &Case, hangs: &Hangs, second: i64) -> Vec<Named> {
     };
     vec![
         (
-            "lowest common container of the silent",
+            "lowest common container",
             ids(lowest_common(case, &evidence)),
         ),
-        (
-            "greedy cover, 80 % hit",
-            ids(greedy(case, hangs, &evidence)),
-        ),
+        ("greedy cover", ids(greedy(case, hangs, &evidence))),
         ("deepest failed", ids(deepest(hangs, &evidence))),
     ]
 }

@@ -1,207 +1,151 @@
-//! Sums over cases, and how they are shown.
+//! Tables of what was measured, for a terminal and as Markdown.
 
-use std::collections::BTreeMap;
+use super::sums::Sums;
 
-use super::case::Moment;
-use super::judge::{Outcome, SURE, Verdict};
-
-/// Tenths of probability, for the calibration error.
-const BINS: usize = 10;
-
-/// Sums of one cell.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sums {
-    cases: usize,
-    seen: usize,
-    strict: usize,
-    top1: usize,
-    top3: usize,
-    by_moment: [(usize, usize); 4],
-    kind: (usize, usize),
-    kind_by_moment: [(usize, usize); 4],
-    right: usize,
-    named: usize,
-    wanted: usize,
-    doubles: [usize; 3],
-    brier: f64,
-    bins: [(usize, usize, f64); BINS],
-    surely_wrong: usize,
-    unknown_wins: usize,
-    unseen: usize,
-    false_alarms: usize,
-    rounds: Vec<i64>,
-    timed: usize,
-    simple: BTreeMap<&'static str, (usize, usize)>,
-    /// Places by the oracle and by the engine, kinds by both; before the return and after it, of so many.
-    oracle: [[f64; 5]; 2],
+/// A table: heads, then rows of as many cells.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    heads: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
 }
 
-impl Sums {
-    /// Adds a case.
-    pub(super) fn add(&mut self, outcome: &Outcome) {
-        self.cases += 1;
-        self.unseen += outcome.unseen;
-        self.false_alarms += outcome.false_alarms;
-        self.timed += usize::from(outcome.timed);
-        self.rounds.extend(outcome.rounds.filter(|_| outcome.timed));
-        for verdict in &outcome.verdicts {
-            self.verdict(verdict);
-        }
-        for (way, right) in &outcome.simple {
-            let sums = self.simple.entry(way).or_default();
-            sums.0 += usize::from(*right);
-            sums.1 += 1;
-        }
-        for (moment, best, place, kind) in &outcome.oracle {
-            let sums = &mut self.oracle[usize::from(*moment == Moment::End)];
-            let one = |hit: bool| f64::from(u8::from(hit));
-            let hits = [best.place, one(*place), one(best.kind), one(*kind), 1.0];
-            for (sum, hit) in sums.iter_mut().zip(hits) {
-                *sum += hit;
-            }
-        }
-    }
-
-    fn verdict(&mut self, verdict: &Verdict) {
-        let one = usize::from;
-        let at = Moment::ALL
-            .iter()
-            .position(|moment| *moment == verdict.moment)
-            .unwrap_or(0);
-        self.seen += 1;
-        self.strict += one(verdict.strict);
-        self.top1 += one(verdict.top1);
-        self.top3 += one(verdict.top3);
-        self.by_moment[at].0 += one(verdict.top1);
-        self.by_moment[at].1 += 1;
-        if let Some(kind) = verdict.kind {
-            self.kind.0 += one(kind);
-            self.kind.1 += 1;
-            self.kind_by_moment[at].0 += one(kind);
-            self.kind_by_moment[at].1 += 1;
-        }
-        self.right += verdict.right;
-        self.named += verdict.named;
-        self.wanted += verdict.wanted;
-        if verdict.wanted > 1 {
-            self.doubles[0] += verdict.right;
-            self.doubles[1] += verdict.named;
-            self.doubles[2] += verdict.wanted;
-        }
-        let hit = if verdict.top1 { 1.0 } else { 0.0 };
-        self.brier += (verdict.sure - hit).powi(2);
-        let bin = (0..BINS)
-            .rfind(|bin| verdict.sure * BINS as f64 >= *bin as f64)
-            .unwrap_or(0);
-        self.bins[bin].0 += 1;
-        self.bins[bin].1 += one(verdict.top1);
-        self.bins[bin].2 += verdict.sure;
-        self.surely_wrong += one(!verdict.top1 && verdict.sure > SURE);
-        let best = verdict
-            .answers
-            .first()
-            .map_or(0.0, |(_, probability)| *probability);
-        self.unknown_wins += one(verdict.not_in_model > best);
-    }
-
-    fn ece(&self) -> f64 {
-        let bins = self.bins.iter().filter(|bin| bin.0 > 0);
-        let gaps = bins.map(|(_, right, sure)| (sure - *right as f64).abs());
-        gaps.sum::<f64>() / self.seen.max(1) as f64
-    }
-
-    fn rounds(&self, hundredth: usize) -> String {
-        let mut rounds = self.rounds.clone();
-        // Who never found it comes last.
-        rounds.resize(self.timed.max(rounds.len()), i64::MAX);
-        rounds.sort_unstable();
-        match rounds.get(rounds.len() * hundredth / 100) {
-            Some(&i64::MAX) => "never".into(),
-            Some(rounds) => rounds.to_string(),
-            None => "–".into(),
-        }
+/// How well the engine answers, a row for each cell.
+pub(super) fn answers(cells: &[(&'static str, Sums)]) -> Table {
+    let heads = vec![
+        "cell",
+        "cases",
+        "answers",
+        "where",
+        "one cause",
+        "several",
+        "+20 s",
+        "+60 s",
+        "heal",
+        "end",
+        "top 3",
+        "to the letter",
+        "kind",
+        "kind at the end",
+        "F1",
+        "F1, several",
+        "Brier · ECE",
+        "surely wrong",
+        "rounds p50 · p90",
+    ];
+    let row = |(name, sums): &(&str, Sums)| {
+        let of = |(part, of): (usize, usize)| percent(part, of);
+        let brier = sums.brier / sums.seen.max(1) as f64;
+        vec![
+            (*name).to_owned(),
+            sums.cases.to_string(),
+            sums.seen.to_string(),
+            percent(sums.top1, sums.seen),
+            of(sums.by_count[0]),
+            of(sums.by_count[1]),
+            of(sums.by_moment[0]),
+            of(sums.by_moment[1]),
+            of(sums.by_moment[2]),
+            of(sums.by_moment[3]),
+            percent(sums.top3, sums.seen),
+            percent(sums.strict, sums.seen),
+            of(sums.kind),
+            of(sums.kind_by_moment[3]),
+            f1(sums.right, sums.named, sums.wanted),
+            f1(sums.several[0], sums.several[1], sums.several[2]),
+            format!("{brier:.3} · {:.3}", sums.ece()),
+            percent(sums.surely_wrong, sums.seen),
+            format!("{} · {}", sums.rounds(50), sums.rounds(90)),
+        ]
+    };
+    Table {
+        heads,
+        rows: cells.iter().map(row).collect(),
     }
 }
 
-/// The heads of the columns.
-pub(super) const HEADS: [&str; 17] = [
-    "cell",
-    "cases",
-    "answers",
-    "where, strict",
-    "where",
-    "+20 s",
-    "+60 s",
-    "heal",
-    "end",
-    "top 3",
-    "kind",
-    "kind at the end",
-    "F1",
-    "F1, several",
-    "Brier · ECE",
-    "surely wrong",
-    "rounds p50 · p90",
-];
-
-/// The row of a cell.
-pub(super) fn row(cell: &str, sums: &Sums) -> Vec<String> {
-    let moment = |at: usize| percent(sums.by_moment[at].0, sums.by_moment[at].1);
-    vec![
-        cell.to_owned(),
-        sums.cases.to_string(),
-        sums.seen.to_string(),
-        percent(sums.strict, sums.seen),
-        percent(sums.top1, sums.seen),
-        moment(0),
-        moment(1),
-        moment(2),
-        moment(3),
-        percent(sums.top3, sums.seen),
-        percent(sums.kind.0, sums.kind.1),
-        percent(sums.kind_by_moment[3].0, sums.kind_by_moment[3].1),
-        f1(sums.right, sums.named, sums.wanted),
-        f1(sums.doubles[0], sums.doubles[1], sums.doubles[2]),
-        format!(
-            "{:.3} · {:.3}",
-            sums.brier / sums.seen.max(1) as f64,
-            sums.ece()
-        ),
-        percent(sums.surely_wrong, sums.seen),
-        format!("{} · {}", sums.rounds(50), sums.rounds(90)),
-    ]
+/// The engine beside simple ways and the oracle, a row for each cell.
+pub(super) fn beside(cells: &[(&'static str, Sums)]) -> Table {
+    let heads = vec![
+        "cell",
+        "engine",
+        "greedy cover",
+        "deepest failed",
+        "lowest common container",
+        "nothing to see",
+        "answered nonetheless",
+        "not in the model",
+        "precision",
+        "recall",
+        "place, before",
+        "oracle",
+        "kind, before",
+        "oracle",
+        "place, after",
+        "oracle",
+        "kind, after",
+        "oracle",
+    ];
+    let row = |(name, sums): &(&str, Sums)| {
+        let way = |name: &str| {
+            sums.simple
+                .get(name)
+                .map_or("–".into(), |(part, of)| percent(*part, *of))
+        };
+        let mut row = vec![
+            (*name).to_owned(),
+            percent(sums.top1, sums.seen),
+            way("greedy cover"),
+            way("deepest failed"),
+            way("lowest common container"),
+            sums.unseen.to_string(),
+            sums.false_alarms.to_string(),
+            percent(sums.unknown_wins, sums.seen),
+            percent(sums.right, sums.named),
+            percent(sums.right, sums.wanted),
+        ];
+        for [best, place, best_kind, kind, of] in sums.oracle {
+            row.extend([
+                share(place, of),
+                share(best, of),
+                share(kind, of),
+                share(best_kind, of),
+            ]);
+        }
+        row
+    };
+    Table {
+        heads,
+        rows: cells.iter().map(row).collect(),
+    }
 }
 
-/// The simple ways and the oracle beside the engine.
-pub(super) fn beside(sums: &Sums) -> String {
-    let mut text = format!("engine {}", percent(sums.top1, sums.seen));
-    for (way, (right, of)) in &sums.simple {
-        text.push_str(&format!("; {way} {}", percent(*right, *of)));
+/// Cases of one fault by its sort, over all the cells.
+pub(super) fn sorts(cells: &[(&'static str, Sums)]) -> Table {
+    let mut all: std::collections::BTreeMap<&str, [(usize, usize); 2]> =
+        std::collections::BTreeMap::new();
+    for (sort, by) in cells.iter().flat_map(|(_, sums)| &sums.by_sort) {
+        for (sum, (right, of)) in all.entry(sort).or_default().iter_mut().zip(by) {
+            sum.0 += right;
+            sum.1 += of;
+        }
     }
-    for (name, [best, place, best_kind, kind, of]) in
-        ["before", "after"].into_iter().zip(sums.oracle)
-    {
-        text.push_str(&format!(
-            "; single faults {name} the return: place to the letter {} (oracle {}), kind {} (oracle {})",
-            share(place, of),
-            share(best, of),
-            share(kind, of),
-            share(best_kind, of)
-        ));
+    let row = |(sort, [before, after]): (&str, [(usize, usize); 2])| {
+        vec![
+            sort.to_owned(),
+            (before.1 + after.1).to_string(),
+            percent(before.0, before.1),
+            percent(after.0, after.1),
+        ]
+    };
+    Table {
+        heads: vec![
+            "one fault of this sort",
+            "answers",
+            "where, before the return",
+            "after it",
+        ],
+        rows: all.into_iter().map(row).collect(),
     }
-    text
-}
-
-/// What the table does not show.
-pub(super) fn aside(cell: &str, sums: &Sums) -> String {
-    format!(
-        "{cell}: nothing to see at {} moments, an answer at {} of them; not in the model wins {}; precision {}, recall {}",
-        sums.unseen,
-        sums.false_alarms,
-        percent(sums.unknown_wins, sums.seen),
-        percent(sums.right, sums.named),
-        percent(sums.right, sums.wanted),
-    )
 }
 
 fn percent(part: usize, of: usize) -> String {
@@ -223,40 +167,40 @@ fn f1(right: usize, named: usize, wanted: usize) -> String {
     format!("{:.3}", 2.0 * right as f64 / (named + wanted).max(1) as f64)
 }
 
-/// The table as Markdown.
-pub(super) fn markdown(rows: &[Vec<String>]) -> String {
-    let mut text = format!(
-        "| {} |\n|{}\n",
-        HEADS.join(" | "),
-        " --- |".repeat(HEADS.len())
-    );
-    for row in rows {
-        text.push_str(&format!("| {} |\n", row.join(" | ")));
+impl Table {
+    /// As Markdown.
+    pub(super) fn markdown(&self) -> String {
+        let mut text = format!(
+            "| {} |\n|{}\n",
+            self.heads.join(" | "),
+            " --- |".repeat(self.heads.len())
+        );
+        for row in &self.rows {
+            text.push_str(&format!("| {} |\n", row.join(" | ")));
+        }
+        text
     }
-    text
-}
 
-/// The table for a terminal.
-pub(super) fn plain(rows: &[Vec<String>]) -> String {
-    let heads: Vec<String> = HEADS.map(str::to_owned).to_vec();
-    let all: Vec<&Vec<String>> = std::iter::once(&heads).chain(rows).collect();
-    let widths: Vec<usize> = (0..HEADS.len())
-        .map(|at| {
+    /// For a terminal.
+    pub(super) fn plain(&self) -> String {
+        let heads: Vec<String> = self.heads.iter().map(|head| (*head).to_owned()).collect();
+        let all: Vec<&Vec<String>> = std::iter::once(&heads).chain(&self.rows).collect();
+        let width = |at: usize| {
             all.iter()
                 .map(|row| row[at].chars().count())
                 .max()
                 .unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::new();
-    for row in all {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
+        };
+        let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+        let mut text = String::new();
+        for row in all {
+            let cells = row.iter().zip(&widths);
+            let cells: Vec<String> = cells
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            text.push_str(cells.join("  ").trim_end());
+            text.push('\n');
+        }
+        text
     }
-    text
 }
