@@ -206,6 +206,10 @@ fn show(options: &Options) -> Result<(), StepError> {
                 fault.causes.join(" ")
             ));
         }
+        if let Some(folder) = &options.save {
+            save::save(&case, folder)?;
+            print(&format!("written: {}", folder.display()));
+        }
         let outcome = judge::judge(&case, options.size == Size::Xs)?;
         print(&format!(
             "{} parts, {} events, end {} s, rounds {:?}",
@@ -217,10 +221,6 @@ fn show(options: &Options) -> Result<(), StepError> {
         print(&simple.join("; "));
         for verdict in &outcome.verdicts {
             print(&shown(verdict));
-        }
-        if let Some(folder) = &options.save {
-            save::save(&case, folder)?;
-            print(&format!("written: {}", folder.display()));
         }
     }
     Ok(())

@@ -136,6 +136,40 @@ fn the_true_causes_alone_would_have_told_the_same() {
 }
 
 #[test]
+fn a_switch_in_the_place_of_its_rack_is_right_and_one_cause_too_many_is_wrong() {
+    let cell = cell("no-out-of-band");
+    // A rack without power, single-fed, one switch: before it returns nobody can tell.
+    let (case, name) = (0..2_000)
+        .map(|seed| Case::new(Size::Xs, seed, &cell))
+        .find_map(|case| match &case.story.faults[..] {
+            [fault] if fault.sort == "rack power" => {
+                let name = fault.causes[0].trim_start_matches("rack-").to_owned();
+                case.estate
+                    .by_id
+                    .contains_key(&format!("tor-{name}"))
+                    .then_some((case, name))
+            }
+            _ => None,
+        })
+        .unwrap();
+    let is_right = |moment, causes: &[&str]| {
+        let causes: Vec<String> = causes
+            .iter()
+            .map(|cause| format!("{cause}-{name}"))
+            .collect();
+        twin::is_of_class(&case, &causes, case.second(moment))
+    };
+    assert!(is_right(Moment::After60, &["rack"]));
+    assert!(is_right(Moment::After60, &["tor"]));
+    assert!(!is_right(Moment::After60, &["rack", "tor"]), "one too many");
+    assert!(
+        !is_right(Moment::End, &["tor"]),
+        "its hosts came back with another boot"
+    );
+    assert!(is_right(Moment::End, &["rack"]));
+}
+
+#[test]
 fn every_sort_of_fault_is_drawn_and_every_choice_of_it_names_what_there_is() {
     let estate = build::estate(Size::Xs, 2, Wishes::default());
     for sort in SORTS {

@@ -3,7 +3,8 @@
 //! **The rule.** An answer is in the class of the truth at a moment when a world in which exactly the answer's causes are broken would, up to that
 //! moment and without any noise, have told the aggregator the very same: every answer of every probe, every stream that went, every boot. For each cause
 //! all that it can suffer is tried (off, cut off, only its agent dead, impaired), from the moment at which it was hit in truth, or else from that
-//! of the first harm that shows; with and without batteries, whose charge nobody knows.
+//! of the first harm that shows; with and without batteries, whose charge nobody knows. A cause that is not true and without which it would have looked
+//! the same is one too many: what another fault hides is no licence to invent.
 
 use super::case::Case;
 use super::estate::Ix;
@@ -98,6 +99,20 @@ impl Listener for Twin<'_> {
             }
         }
     }
+}
+
+/// Whether an answer is in the class of the truth.
+pub(super) fn is_of_class(case: &Case, answer: &[String], second: i64) -> bool {
+    let truth = case.causes(second);
+    let is_idle = |id: &String| {
+        let others: Vec<String> = answer
+            .iter()
+            .filter(|other| *other != id)
+            .cloned()
+            .collect();
+        !truth.contains(id) && looks_alike(case, &others, second)
+    };
+    answer == truth || (looks_alike(case, answer, second) && !answer.iter().any(is_idle))
 }
 
 /// Whether these causes alone would have looked as it looked.
