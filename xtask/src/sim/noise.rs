@@ -1,6 +1,6 @@
 //! What lies between a world and what the aggregator is told of it: loss, delay, lies, flapping, clocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blackstart_graph::Status;
 
@@ -164,14 +164,14 @@ pub(super) struct Told {
 /// Who comes and goes by itself.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Flappers {
-    pub(super) services: Vec<Ix>,
-    pub(super) agents: Vec<Ix>,
+    pub(super) services: BTreeSet<Ix>,
+    pub(super) agents: BTreeSet<Ix>,
 }
 
 /// Draws who flaps.
 pub(super) fn flappers(estate: &Estate, cell: &Cell) -> Flappers {
     let mut rng = Rng::new(estate.seed, 31);
-    let drawn = |rng: &mut Rng, of: Vec<Ix>| -> Vec<Ix> {
+    let drawn = |rng: &mut Rng, of: Vec<Ix>| -> BTreeSet<Ix> {
         of.into_iter()
             .filter(|_| rng.chance(cell.flapping))
             .collect()
@@ -318,40 +318,49 @@ fn flap_streams(
     lost: &mut BTreeMap<Ix, Vec<i64>>,
     told: &mut Vec<Told>,
 ) {
+    let mut gaps: BTreeMap<Ix, Vec<(i64, i64, u32)>> = BTreeMap::new();
+    let end = news.last().map_or(0, |(now, _)| *now);
     for host in &flappers.agents {
-        let own = |turn: i64| mix(&[estate.seed, 48, *host as u64, turn as u64]);
         let spans = spans(*host, news);
-        let end = news.last().map_or(0, |(now, _)| *now);
         for turn in 0..end / 60 {
-            let gone = turn * 60 + between(0, 40, &[own(turn)]);
-            let back = gone + between(6, 18, &[own(turn), 1]);
-            let Some((_, _, boot)) = spans
+            let own = mix(&[estate.seed, 48, *host as u64, turn.unsigned_abs()]);
+            let gone = turn * 60 + between(0, 40, &[own]);
+            let back = gone + between(6, 18, &[own, 1]);
+            let open = spans
                 .iter()
-                .find(|(from, until, _)| *from < gone && back < *until - 12)
-            else {
-                continue;
+                .find(|(from, until, _)| *from < gone && back < *until - 12);
+            if let Some((_, _, boot)) = open {
+                gaps.entry(*host)
+                    .or_default()
+                    .push((gone * 1_000, back * 1_000, *boot));
+            }
+        }
+    }
+    told.retain(|told| match told.news {
+        News::Seen { watch, .. } => gaps.get(&estate.watches[watch].from).is_none_or(|gaps| {
+            !gaps
+                .iter()
+                .any(|(gone, back, _)| (*gone..*back).contains(&told.at))
+        }),
+        _ => true,
+    });
+    for (host, gaps) in gaps {
+        for (gone, back, boot) in gaps {
+            lost.entry(host).or_default().push(gone);
+            let uptime_s = 864_000 + back / 1_000;
+            let returns = News::Connected {
+                host,
+                boot,
+                uptime_s,
             };
-            let (gone, back) = (gone * 1_000, back * 1_000);
-            lost.entry(*host).or_default().push(gone);
-            told.retain(|told| match told.news {
-                News::Seen { watch, .. } if estate.watches[watch].from == *host => {
-                    told.at < gone || told.at >= back
-                }
-                _ => true,
-            });
             told.push(Told {
                 at: gone,
-                news: News::Lost { host: *host },
+                news: News::Lost { host },
                 sampled: 0,
             });
-            let uptime_s = 864_000 + back / 1_000;
             told.push(Told {
                 at: back,
-                news: News::Connected {
-                    host: *host,
-                    boot: *boot,
-                    uptime_s,
-                },
+                news: returns,
                 sampled: 0,
             });
         }
