@@ -11,6 +11,9 @@ use crate::{figure, ms, timed};
 /// Events that are measured one by one.
 const EVENTS: usize = 20_000;
 
+/// Events of one second.
+const A_SECOND: usize = 5_000;
+
 /// A sequence without a pattern that is the same every time.
 fn scattered(count: usize) -> impl Iterator<Item = usize> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
@@ -36,14 +39,18 @@ fn one_by_one(fleet: &mut Fleet, what: &str, status: impl Fn(usize) -> Status) {
     let alive = &slots[slots.len() / 2..];
     let chosen: Vec<usize> = scattered(alive.len()).take(EVENTS).collect();
     let mut times = Vec::with_capacity(EVENTS);
+    let mut concluded = Duration::ZERO;
     for (at, slot) in chosen.into_iter().enumerate() {
-        if at % 1_000 == 0 {
-            fleet.wait(1);
+        if at % A_SECOND == 0 {
+            let ((), took) = timed(|| fleet.wait(1));
+            concluded = concluded.max(took);
         }
         let ((), took) = timed(|| fleet.answer(alive[slot], status(at)));
         times.push(took);
     }
     shares(what, times);
+    let what = format!("{what}, what a second ends with at most");
+    figure("-", &what, ms(concluded), "ms", None);
 }
 
 fn while_open(racks: usize, goal: Option<f64>) -> Fleet {
@@ -90,7 +97,9 @@ pub(crate) fn run() {
     let what = format!("a mass event: {answers} services fail at once");
     let million = |time: Duration| ms(time) * 1e6 / f64::from(u32::try_from(answers).unwrap());
     figure("-", &what, million(fall), "ms per million", Some(2_000.0));
-    fleet.wait(20);
+    let ((), concluded) = timed(|| fleet.wait(20));
+    let what = format!("a mass event: what is concluded of {answers}");
+    figure("-", &what, ms(concluded), "ms", None);
     let ((), again) = timed(|| fleet.all(Status::Failed));
     let what = format!("a mass event: {answers} say so again");
     figure("-", &what, million(again), "ms per million", None);
