@@ -32,6 +32,8 @@ pub(super) struct Reached {
     pub(super) is_seed: bool,
     /// A change, or whoever looks, touches it itself.
     pub(super) is_touched: bool,
+    /// As a member of a service that is to blame as a whole.
+    pub(super) is_member: bool,
     /// It only looks so to somebody who sees what is not: nothing follows for others.
     pub(super) is_mistaken: bool,
     pub(super) way: Way,
@@ -114,6 +116,7 @@ impl Spread {
                     is_seed,
                     is_touched: false,
                     is_mistaken: false,
+                    is_member: false,
                     way: Way::NONE,
                 };
                 self.reached.insert(ix, reached);
@@ -209,6 +212,9 @@ fn reach_from(case: &Case<'_>, ix: ComponentIx, spread: &mut Spread) {
     if is_seed {
         for member in ill_members(case, ix) {
             spread.raise(member, Reach::Soft, false);
+            if let Some(reached) = spread.reached.get_mut(member) {
+                reached.is_member = true;
+            }
         }
     }
     if spread.reached[&ix].is_mistaken {
@@ -338,11 +344,11 @@ fn ill_members<'a>(case: &'a Case<'_>, ix: ComponentIx) -> impl Iterator<Item = 
         })
 }
 
-/// What broke while it ran did not break for want of what it needs to start.
+/// What broke while it ran did not break for want of what it needs to start. What nobody looks at is taken to run.
 fn is_hit_while_running(case: &Case<'_>, ix: ComponentIx) -> bool {
     match case.seen.get(&ix) {
         Some(seen) => seen.symptom.worked && seen.symptom.worst > Ill::Starting,
-        None => case.node(ix).is_running(),
+        None => case.node(ix).is_running() || case.node(ix).evidence.is_none(),
     }
 }
 

@@ -67,13 +67,13 @@ pub(super) fn alone(node: &Node, symptom: &Symptom) -> Cost {
         Ill::Failed if symptom.well_since.is_some() => 3_000,
         Ill::Failed => 6_000,
         Ill::Silent => match symptom.returned {
-            Some(Return::Unclean | Return::Rebooted) => 8_000,
+            Some(Return::Unclean | Return::Rebooted) => 10_000,
             Some(Return::SameBoot) | None => 6_000,
         },
         // A supply that complains at the very moment is no accident.
         Ill::Degraded if is_power(node.component.kind) => 9_000,
         Ill::Degraded => 6_000,
-        Ill::Starting | Ill::No => 5_000,
+        Ill::Starting | Ill::No => 3_000,
     };
     // Nobody saw it work, so nobody saw it break.
     let unheard_of = !symptom.worked && !node.ran;
@@ -110,7 +110,11 @@ fn when_mute(symptom: &Symptom) -> Cost {
 
 fn when_reached_so(symptom: &Symptom, reached: &Reached) -> Cost {
     if reached.is_touched && reached.reach < Reach::Lost {
-        return 600;
+        return if symptom.worst == Ill::Silent {
+            2_500
+        } else {
+            600
+        };
     }
     if reached.is_seed {
         return match symptom.worst {
@@ -122,6 +126,8 @@ fn when_reached_so(symptom: &Symptom, reached: &Reached) -> Cost {
     let rebooted = matches!(symptom.returned, Some(Return::Unclean | Return::Rebooted));
     match (symptom.worst, reached.reach) {
         (Ill::Failed | Ill::Silent, Reach::Lost) => 100,
+        // A member that fails by itself is not a service that fails as a whole.
+        (Ill::Failed, Reach::Soft) if reached.is_member => 7_000,
         (Ill::Failed, _) => 2_500,
         (Ill::Silent, Reach::Sag) if rebooted => 300,
         (Ill::Silent, Reach::Sag) => 400,
@@ -248,6 +254,8 @@ fn must_be_power(case: &Case<'_>, causes: &[&Cause], fit: &Fit) -> Cost {
     })
     .map(|(cause, _)| {
         let kinds = cause.seeds.iter().map(|ix| case.node(*ix).component.kind);
+        // A host restarts for many reasons of its own.
+        let kinds = kinds.filter(|kind| !matches!(kind, Kind::Host | Kind::Vm));
         kinds.map(not_power).max().unwrap_or(0)
     })
     .sum()
