@@ -17,6 +17,8 @@ const CANDIDATES_MAX: usize = 2_048;
 const DEPTH_MAX: u32 = 12;
 /// The most members of a redundant group that are taken as one cause together.
 const REDUNDANT_MAX: usize = 4;
+/// How many supplies one after the other are followed behind those of a rack: a unit, a battery, a transfer switch, a feed.
+const SUPPLIES_MAX: usize = 4;
 /// A change up to so long before the first symptom may be its cause.
 const ACTION_BEFORE: Duration = Duration::from_secs(3_600);
 /// A change so shortly before is likelier to be.
@@ -249,7 +251,8 @@ fn provider_says(case: &Case<'_>, ix: ComponentIx) -> Cost {
     weights.max().unwrap_or(0)
 }
 
-/// Redundant inputs that nobody watches, or that all failed: only together they explain what is lost.
+/// Redundant inputs that nobody watches, or that all failed: only together they explain what is lost. Of supplies, also those
+/// that stand behind them.
 fn redundant_inputs(
     case: &Case<'_>,
     ix: ComponentIx,
@@ -261,33 +264,66 @@ fn redundant_inputs(
         if !is_redundant || edge.of.len() > REDUNDANT_MAX {
             continue;
         }
-        let may = |ix: &ComponentIx| may_be_cause(case, *ix) && !case.is_healthy(*ix);
-        let members = edge.of.to_vec();
-        if !members.iter().all(may) || !done.insert(members.clone()) {
-            continue;
+        let mut members = edge.of.to_vec();
+        together(case, members.clone(), done, causes);
+        for _ in 0..SUPPLIES_MAX {
+            let behind: Option<Vec<ComponentIx>> =
+                members.iter().map(|ix| supply_of(case, *ix)).collect();
+            let Some(mut behind) = behind else {
+                break;
+            };
+            behind.sort_unstable();
+            behind.dedup();
+            if behind.len() < members.len() {
+                break;
+            }
+            together(case, behind.clone(), done, causes);
+            members = behind;
         }
-        let kinds = members.iter().map(|ix| case.node(*ix).component.kind);
-        let mut priors: Vec<Cost> = kinds.clone().map(prior).collect();
-        priors.sort_unstable();
-        let is_supply = kinds.clone().all(is_power);
-        let others = priors[1..].iter();
-        let others: Cost = others
-            .map(|cost| if is_supply { LOAD_TRIPS } else { *cost })
-            .sum();
-        let onsets = members.iter().filter_map(|ix| case.seen.get(ix));
-        let word = members.iter().map(|ix| provider_says(case, *ix)).min();
-        causes.push(Cause {
-            ids: members
-                .iter()
-                .map(|ix| case.node(*ix).component.id.to_string())
-                .collect(),
-            prior: priors[0] + others - word.unwrap_or(0),
-            since: onsets.map(|seen| seen.symptom.onset).min(),
-            seeds: members,
-            mode: Reach::Lost,
-            nature: Nature::Component,
-        });
     }
+}
+
+/// The one supply that a supply cannot do without.
+fn supply_of(case: &Case<'_>, ix: ComponentIx) -> Option<ComponentIx> {
+    let is_supply = |ix: ComponentIx| is_power(case.node(ix).component.kind);
+    let mut needs = case.node(ix).edges().filter(|edge| {
+        edge.relation.is_hard() && edge.of.len() == 1 && is_supply(edge.of[0]) && is_supply(ix)
+    });
+    needs.next().map(|edge| edge.of[0])
+}
+
+/// Some components that failed together, one after the other by the same load if they are supplies.
+fn together(
+    case: &Case<'_>,
+    members: Vec<ComponentIx>,
+    done: &mut BTreeSet<Vec<ComponentIx>>,
+    causes: &mut Vec<Cause>,
+) {
+    let may = |ix: &ComponentIx| may_be_cause(case, *ix) && !is_cleared(case, *ix);
+    if !members.iter().all(may) || !done.insert(members.clone()) {
+        return;
+    }
+    let kinds = members.iter().map(|ix| case.node(*ix).component.kind);
+    let mut priors: Vec<Cost> = kinds.clone().map(prior).collect();
+    priors.sort_unstable();
+    let is_supply = kinds.clone().all(is_power);
+    let others = priors[1..].iter();
+    let others: Cost = others
+        .map(|cost| if is_supply { LOAD_TRIPS } else { *cost })
+        .sum();
+    let onsets = members.iter().filter_map(|ix| case.seen.get(ix));
+    let word = members.iter().map(|ix| provider_says(case, *ix)).min();
+    causes.push(Cause {
+        ids: members
+            .iter()
+            .map(|ix| case.node(*ix).component.id.to_string())
+            .collect(),
+        prior: priors[0] + others - word.unwrap_or(0),
+        since: onsets.map(|seen| seen.symptom.onset).min(),
+        seeds: members,
+        mode: Reach::Lost,
+        nature: Nature::Component,
+    });
 }
 
 fn labels(case: &Case<'_>, causes: &mut Vec<Cause>) {

@@ -26,7 +26,7 @@ const SILENT_TOGETHER: Duration = Duration::from_secs(45);
 /// Behind a cut nothing restarts, and without power nothing runs on.
 const ODD_RETURN: Cost = 3_000;
 /// What comes later than it can.
-const LATE: Cost = 3_000;
+const LATE: Cost = 4_500;
 /// Ground that only suffers brings down little of what is in it.
 const ONLY_SUFFERS: Cost = 6_000;
 /// From so many losses on, others suffer from the crowd without any edge.
