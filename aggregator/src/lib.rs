@@ -31,7 +31,6 @@ mod sequences;
 mod series;
 mod server;
 mod session;
-pub mod shape;
 mod topology;
 mod view;
 mod wire;
@@ -43,6 +42,7 @@ pub use journal::export::{ExportError, export};
 pub use lock::LockError;
 pub use running::{Pulse, Running, StartError, Surroundings, serve, start};
 pub use wire::operator::{diagnosis as diagnosis_message, incident as incident_message};
+pub use wire::shape;
 
 /// Reads and checks a topology file without putting it in force.
 ///

@@ -7,6 +7,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod operator;
+pub mod shape;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
