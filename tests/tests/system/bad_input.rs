@@ -336,8 +336,8 @@ fn every_mistake_in_a_command_line_is_named() {
             "blackstart: --format nagios is for `blackstart check` only\n".to_owned(),
         ),
         (
-            &["blackstart", "why"],
-            usage("the following required arguments were not provided:\n  <COMPONENT>\n\nUsage: blackstart why <COMPONENT>"),
+            &["blackstart", "record"],
+            usage("the following required arguments were not provided:\n  <FOLDER>\n\nUsage: blackstart record <FOLDER>"),
         ),
         (
             &["blackstart", "ready", "a", "--wait", "--timeout", "3"],
