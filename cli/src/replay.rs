@@ -273,3 +273,87 @@ fn words(engine: &Engine, diagnosis: &Diagnosis) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use blackstart_graph::{Event, EventKind, Status, Topology};
+    use blackstart_proto::v1::StatusResponse;
+
+    use super::*;
+
+    /// A host that fails.
+    fn engine() -> Engine {
+        let topology =
+            "[component.h]\nkind = \"host\"\n[component.s]\nkind = \"service\"\nin = \"h\"\n";
+        let at = |second: i64| Timestamp::from_micros(second * 1_000_000 + 120);
+        let mut engine = Engine::new(Topology::parse("t.toml", topology).unwrap(), at(0));
+        for second in 0..40 {
+            for component in ["h", "s"] {
+                let observation = EventKind::Observation {
+                    agent: "watcher".to_owned(),
+                    component: Some(component.to_owned()),
+                    check: "icmp.reach".to_owned(),
+                    status: if second < 9 {
+                        Status::Ok
+                    } else {
+                        Status::Failed
+                    },
+                    progress: None,
+                    detail: String::new(),
+                    values: std::collections::BTreeMap::new(),
+                    sampled_at: None,
+                    ttl_s: None,
+                };
+                let event = Event {
+                    at: at(second),
+                    kind: observation,
+                };
+                engine.apply(&event, &mut Changes::default()).unwrap();
+            }
+        }
+        engine
+    }
+
+    #[test]
+    fn a_replay_and_the_status_say_a_verdict_with_the_same_bytes() {
+        let engine = engine();
+        let diagnosis = engine.diagnosis();
+        assert!(!diagnosis.hypotheses.is_empty());
+        let replayed = verdict(&engine, &diagnosis);
+        let status = shapes::status(&StatusResponse {
+            at_us: engine.now().as_micros(),
+            incident: engine.incident().map(incident_message),
+            diagnosis: Some(diagnosis_message(&diagnosis)),
+            ..StatusResponse::default()
+        });
+        for key in ["at", "incident", "hypotheses", "not_in_model", "search"] {
+            assert_eq!(replayed[key].to_string(), status[key].to_string(), "{key}");
+            assert!(!replayed[key].is_null(), "{key}");
+        }
+        assert_eq!(
+            replayed["hypotheses"],
+            serde_json::to_value(&diagnosis.hypotheses).unwrap(),
+            "nothing of a hypothesis is left out"
+        );
+    }
+
+    #[test]
+    fn looks_are_at_every_ten_seconds_and_at_every_period() {
+        let second = |at: u64| Timestamp::from_micros(0).plus(Duration::from_secs(at));
+        let mut looks = Looks::new(second(0), Some(Duration::from_secs(15)));
+        let mut seen = Vec::new();
+        while looks.at <= second(40) {
+            seen.push((looks.at, looks.is_due()));
+            looks.next();
+        }
+        let expected = [
+            (0, true),
+            (10, false),
+            (15, true),
+            (20, false),
+            (30, true),
+            (40, false),
+        ];
+        assert_eq!(seen, expected.map(|(at, is_due)| (second(at), is_due)));
+    }
+}

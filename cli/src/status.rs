@@ -289,6 +289,48 @@ mod tests {
     }
 
     #[test]
+    fn the_cause_is_told_while_an_incident_is_open_and_the_picture_fits_its_rows() {
+        use blackstart_proto::v1::{Diagnosis, Hypothesis, Incident};
+        let long = "needs c, which is down ".repeat(9);
+        let rows = (0..50).map(|n| component(&format!("c-{n:02}"), Condition::Blocked, &long));
+        let first = Hypothesis {
+            causes: vec!["feed-a".to_owned()],
+            probability: 0.9,
+            ..Hypothesis::default()
+        };
+        let mut status = StatusResponse {
+            components: rows.collect(),
+            diagnosis: Some(Diagnosis {
+                hypotheses: vec![first],
+                ..Diagnosis::default()
+            }),
+            ..StatusResponse::default()
+        };
+        let mut told = |state: Option<&str>, rows| {
+            status.incident = state.map(|state| Incident {
+                state: state.to_owned(),
+                ..Incident::default()
+            });
+            anstream::adapter::strip_str(&text(&status, false, 80, rows)).to_string()
+        };
+        for state in [Some("open"), Some("recovering")] {
+            assert!(told(state, usize::MAX).contains("\nCause: feed-a, 90 %: explains 0\n"));
+        }
+        for state in [None, Some("resolved")] {
+            assert!(!told(state, usize::MAX).contains("feed-a"));
+        }
+        for rows in 12..60 {
+            let text = told(Some("open"), rows);
+            assert!(text.lines().count() <= rows, "{rows}:\n{text}");
+            assert!(
+                text.lines().count() + 3 > rows,
+                "{rows}: room is left\n{text}"
+            );
+            assert!(text.trim_end().ends_with(" more"), "{rows}:\n{text}");
+        }
+    }
+
+    #[test]
     fn a_silent_agent_and_an_open_incident_need_somebody_and_what_nobody_observes_does_not() {
         use blackstart_proto::v1::{AgentState, Incident};
         let agent = |connected| StatusResponse {

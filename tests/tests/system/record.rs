@@ -172,6 +172,19 @@ fn a_recorded_incident_replays_to_what_operators_were_told() {
     });
     let ended = recording.terminate(START);
     assert_eq!(ended.code(), Some(0), "{}", recording.log());
+    for (command, words) in [
+        ("status", &["web"][..]),
+        ("why", &["web", "Who was named when:"]),
+    ] {
+        let said = out(&platform.run(&[command]));
+        let is_narrow = |line: &str| line.chars().count() <= 80;
+        assert!(said.lines().all(is_narrow), "{said}");
+        let mut lines = said
+            .lines()
+            .filter(|line| line.contains("Cause") || line.starts_with("Most likely"));
+        assert!(lines.next().is_some(), "{said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
     for folder in [&early, &middle, &journal, &late] {
         let (said, last) = replayed(folder);
         assert_eq!(said, told, "{folder}");
