@@ -3,7 +3,7 @@
 //! Told are what is known now, since when it is so, and, while an incident is open, that what worked before it did. Not told is
 //! what nothing follows from any more: answers that were replaced, incidents that are over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::node::{Agent, Node, Stream};
@@ -175,7 +175,9 @@ impl Told<'_> {
     /// What agents found, by the host that it is in.
     fn discovered(&mut self) {
         let mut by_host: BTreeMap<String, Vec<DiscoveredComponent>> = BTreeMap::new();
-        let anybody = self.nodes().find(|(_, node)| node.agent.is_some());
+        let anybody = self
+            .nodes()
+            .find(|(_, node)| node.agent.is_some() || !node.seen_from_here.is_empty());
         let anybody = anybody.map(|(ix, _)| self.id(ix));
         for (_, node) in self.nodes() {
             let component = &node.component;
@@ -279,25 +281,41 @@ impl Told<'_> {
         self.tell(at, observation);
     }
 
-    /// What was said of components: by people, and by providers of themselves.
+    /// What was said of components: by people, and by providers of themselves. Nothing follows from what was said of one that
+    /// nobody else speaks of and nobody declared: it is left out, as there is no such component where this is taken.
     fn marks(&mut self) {
         let now = self.engine.now;
+        let observed = self.engine.slots.iter();
+        let observed: BTreeSet<ComponentIx> = observed
+            .filter(|slot| slot.sampled_at >= self.begin)
+            .flat_map(|slot| [slot.component, slot.vantage])
+            .collect();
+        let is_there = |ix: ComponentIx| {
+            let node = self.engine.model.node(ix);
+            node.component.provenance != Provenance::Inferred
+                || node.agent.is_some()
+                || observed.contains(&ix)
+        };
+        let mut marks = Vec::new();
         for (ix, word) in &self.engine.provider {
             let said = EventKind::ProviderStatus {
                 component: self.id(*ix),
                 indicator: word.indicator.clone(),
                 detail: String::new(),
             };
-            self.tell(now, said);
+            marks.push((*ix, said));
         }
         for (ix, until) in &self.engine.maintenance {
             let (component, until) = (self.id(*ix), *until);
-            self.tell(now, EventKind::Maintenance { component, until });
+            marks.push((*ix, EventKind::Maintenance { component, until }));
         }
-        let gone = self.nodes().filter(|(_, node)| node.gone);
-        let gone: Vec<String> = gone.map(|(ix, _)| self.id(ix)).collect();
-        for component in gone {
-            self.tell(now, EventKind::Gone { component });
+        for (ix, _) in self.nodes().filter(|(_, node)| node.gone) {
+            let component = self.id(ix);
+            marks.push((ix, EventKind::Gone { component }));
+        }
+        marks.retain(|(ix, _)| is_there(*ix));
+        for (_, mark) in marks {
+            self.tell(now, mark);
         }
     }
 }

@@ -161,6 +161,21 @@ fn an_engine_that_takes_the_events_says_the_same() {
 }
 
 #[test]
+fn nothing_is_said_of_who_is_not_there_any_more() {
+    let mut world = World(Engine::new(topology(), second(1_000)));
+    world.look(1_000, "h1", "stranger", Status::Ok);
+    let component = "stranger".to_owned();
+    world.apply(1_001, EventKind::Gone { component });
+    let (component, until) = ("stranger".to_owned(), second(9_000));
+    world.apply(1_001, EventKind::Maintenance { component, until });
+    for at in (2_000..2_100).step_by(10) {
+        world.look(at, "h1", "dns", Status::Ok);
+    }
+    assert!(world.0.find("stranger").unwrap().is_gone());
+    assert!(taken(&world.0).find("stranger").is_none());
+}
+
+#[test]
 fn a_blip_that_passed_before_is_not_where_the_incident_began() {
     let mut world = World(Engine::new(topology(), second(1_000)));
     for at in (1_000..1_200).step_by(10) {
