@@ -141,7 +141,7 @@ fn leads_to(case: &Case<'_>, ix: ComponentIx, met: &mut Board<()>) -> Vec<Compon
     met.insert(ix, ());
     // Its members share what is wrong with a service as a whole.
     for outer in &case.node(ix).dependents {
-        if is_composite_of(case, case.node(*outer), ix) && !met.contains_key(outer) {
+        if is_composite_of(&case.engine.model, case.node(*outer), ix) && !met.contains_key(outer) {
             met.insert(*outer, ());
             found.push(*outer);
         }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::super::model::Model;
 use super::super::node::PathId;
 use super::super::symptom::{FORGET_AFTER, Ill, Symptom};
 use super::super::{Engine, Node, Slot};
@@ -225,10 +226,10 @@ fn look(engine: &Engine, node: &Node, symptom: Symptom) -> Seen {
 pub(super) const LOOKS_APART: Duration = Duration::from_secs(1);
 
 /// A service made of members: what is wrong with it as a whole is wrong with them.
-pub(super) fn is_composite_of(case: &Case<'_>, outer: &Node, member: ComponentIx) -> bool {
+pub(super) fn is_composite_of(model: &Model, outer: &Node, member: ComponentIx) -> bool {
     let component = &outer.component;
     let is_of_one_kind = |member: ComponentIx| {
-        let kind = case.node(member).component.kind;
+        let kind = model.node(member).component.kind;
         kind == component.kind
             || component.kind == Kind::Service
             || (component.kind == Kind::EtcdCluster && kind == Kind::EtcdMember)

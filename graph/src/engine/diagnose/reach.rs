@@ -340,7 +340,7 @@ fn ill_members<'a>(case: &'a Case<'_>, ix: ComponentIx) -> impl Iterator<Item = 
     needs
         .flat_map(|need| need.requirement.of.iter().copied())
         .filter(move |member| {
-            is_composite_of(case, node, *member) && case.seen.contains_key(member)
+            is_composite_of(&case.engine.model, node, *member) && case.seen.contains_key(member)
         })
 }
 

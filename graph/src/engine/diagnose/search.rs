@@ -31,6 +31,17 @@ pub(super) const RIVAL_WITHIN: Cost = 2 * UNEXPLAINED / 3;
 pub(super) struct Candidate {
     pub(super) causes: Vec<usize>,
     pub(super) cost: Cost,
+    /// How many symptoms follow from it.
+    explains: usize,
+}
+
+impl Candidate {
+    /// Whether it is another set and more, and explains nothing more.
+    fn only_adds_to(&self, other: &Self) -> bool {
+        other.causes.len() < self.causes.len()
+            && other.explains >= self.explains
+            && other.causes.iter().all(|at| self.causes.contains(at))
+    }
 }
 
 /// What was found.
@@ -83,7 +94,8 @@ struct Searcher<'a, 'b> {
     case: &'a Case<'b>,
     spread: Spread,
     work: u64,
-    costs: BTreeMap<Vec<usize>, Cost>,
+    /// Of each set that was tried: what it costs, and how many symptoms it explains.
+    costs: BTreeMap<Vec<usize>, (Cost, usize)>,
 }
 
 impl Searcher<'_, '_> {
@@ -96,7 +108,8 @@ impl Searcher<'_, '_> {
         let fit = fit(self.case, &chosen, &mut self.spread);
         self.work += 16 + self.spread.work + 4 * self.spread.reached.len() as u64;
         if !fit.explained.is_empty() {
-            self.costs.insert(causes.clone(), fit.cost);
+            let found = (fit.cost, fit.explained.len());
+            self.costs.insert(causes.clone(), found);
         }
         Some(Tried { fit, causes })
     }
@@ -189,14 +202,21 @@ impl Searcher<'_, '_> {
         let mut all: Vec<Candidate> = self
             .costs
             .into_iter()
-            .map(|(causes, cost)| Candidate { causes, cost })
+            .map(|(causes, (cost, explains))| Candidate {
+                causes,
+                cost,
+                explains,
+            })
             .collect();
         all.sort_by(|a, b| a.cost.cmp(&b.cost).then_with(|| a.causes.cmp(&b.causes)));
         let mut named = BTreeSet::new();
-        let mut candidates = Vec::new();
+        let mut candidates: Vec<Candidate> = Vec::new();
         for candidate in all {
             if candidates.len() >= KEPT_MAX {
                 break;
+            }
+            if candidates.iter().any(|known| candidate.only_adds_to(known)) {
+                continue;
             }
             if named.insert(names(case, &candidate.causes)) {
                 candidates.push(candidate);

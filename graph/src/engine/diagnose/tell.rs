@@ -25,7 +25,7 @@ const ONE_EVENT: Duration = Duration::from_secs(120);
 /// A set less likely than this is not worth a line at three in the morning.
 const TOLD_MIN: f64 = 0.02;
 /// What is seen of many components at once is less than so many independent looks: costs count by this part.
-const WITNESSES_SHARE: f64 = 2.0;
+const WITNESSES_SHARE: f64 = 3.0;
 
 /// A diagnosis with what follows from it.
 #[derive(Debug)]

@@ -1,5 +1,8 @@
 //! Every symptom is accounted for, and what is told is well formed.
 
+use std::collections::BTreeSet;
+
+use super::super::reach::Spread;
 use super::*;
 use crate::Kind;
 
@@ -70,9 +73,16 @@ proptest! {
             return Ok(());
         };
         let names = |causes: &[usize]| super::super::search::names(&case, causes);
-        let set = |causes: &[usize]| fit(&case, &causes.iter().map(|at| &case.causes[*at]).collect::<Vec<_>>());
-        let left = set(&best.causes).unexplained;
-        let confirmed = left.iter().filter(|ix| case.seen[*ix].confirmed);
+        let set = |causes: &[usize]| {
+            let causes: Vec<_> = causes.iter().map(|at| &case.causes[*at]).collect();
+            let fit = fit(&case, &causes, &mut Spread::new(case.engine.model.nodes.len()));
+            let explained: BTreeSet<_> = fit.explained.iter().map(|e| e.component).collect();
+            (fit.cost, explained)
+        };
+        let (cost, explained) = set(&best.causes);
+        prop_assert_eq!(cost, best.cost);
+        let confirmed = case.seen.iter().filter(|(ix, seen)| seen.symptom.confirmed && !explained.contains(ix));
+        let confirmed: Vec<_> = confirmed.map(|(ix, _)| ix).collect();
         for ix in confirmed {
             for more in 0..case.causes.len() {
                 // A set names each of its causes once.
@@ -84,11 +94,11 @@ proptest! {
                 causes.push(more);
                 causes.sort_unstable();
                 causes.dedup();
-                let with = set(&causes);
+                let (with, explained) = set(&causes);
                 prop_assert!(
-                    with.cost >= best.cost || with.unexplained.contains(ix) || causes.len() > 6,
+                    with >= best.cost || !explained.contains(&ix) || causes.len() > 6,
                     "{:?} for {}: {:?} for {} explains {}", names(&best.causes), best.cost,
-                    names(&causes), with.cost, case.node(*ix).component.id
+                    names(&causes), with, case.node(ix).component.id
                 );
             }
         }

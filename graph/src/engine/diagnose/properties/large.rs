@@ -112,5 +112,9 @@ fn the_centre_of_a_large_star_is_found() {
     let diagnosis = watched.fail(&all);
     assert_eq!(diagnosis.hypotheses[0].causes, ["centre"]);
     assert_eq!(diagnosis.hypotheses[0].explains, 20_000);
-    assert!(diagnosis.hypotheses[0].probability > 0.9);
+    assert!(
+        diagnosis.hypotheses[0].probability > 0.9,
+        "{:?}",
+        brief(&diagnosis)
+    );
 }
