@@ -176,14 +176,38 @@ fn asks(case: &Case) -> Vec<(i64, Option<Moment>)> {
     asks
 }
 
-/// An answer without those that are ill beside the faults of the case.
+/// An answer without those that are ill beside the faults of the case. A cluster that lost its quorum stands for its members that failed: who says
+/// that the cluster broke has said it right.
 fn bare(case: &Case, truth: &[String], answer: &[String]) -> Vec<String> {
     let optional: BTreeSet<&str> = case.optional().into_iter().collect();
-    let named = answer.iter();
-    let named = named.filter(|id| truth.contains(id) || !optional.contains(id.as_str()));
-    let mut named: Vec<String> = named.cloned().collect();
-    named.sort();
-    named
+    let mut named: BTreeSet<String> = BTreeSet::new();
+    for id in answer {
+        let lost = lost_members(case, truth, id);
+        if !lost.is_empty() {
+            named.extend(lost);
+        } else if truth.contains(id) || !optional.contains(id.as_str()) {
+            named.insert(id.clone());
+        }
+    }
+    named.into_iter().collect()
+}
+
+/// The members of a cluster that are true causes, where it is one and cannot do without so many.
+fn lost_members(case: &Case, truth: &[String], id: &str) -> Vec<String> {
+    let part = case.estate.by_id.get(id).map(|ix| &case.estate.parts[*ix]);
+    let Some(part) = part.filter(|part| part.is_composite()) else {
+        return Vec::new();
+    };
+    let Some(edge) = part.edges.first() else {
+        return Vec::new();
+    };
+    let members = edge.group.of.iter().map(|ix| &case.estate.parts[*ix].id);
+    let lost: Vec<String> = members
+        .filter(|member| truth.contains(member))
+        .cloned()
+        .collect();
+    let spare = edge.group.of.len() - edge.group.at_least;
+    if lost.len() > spare { lost } else { Vec::new() }
 }
 
 fn is_of_class(case: &Case, answer: &[String], second: i64, memo: &mut Memo) -> bool {
