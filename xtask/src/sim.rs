@@ -281,6 +281,9 @@ fn read(arguments: &[&str]) -> Result<Options, StepError> {
                     .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
                 let (from, until) =
                     ends.ok_or_else(|| wrong(format!("not a range like 0..100: {text}")))?;
+                if from >= until {
+                    return Err(wrong(format!("no seed in {text}")));
+                }
                 options.seeds = from..until;
             }
             other => return Err(wrong(format!("what is {other}?"))),

@@ -39,6 +39,29 @@ fn heard(estate: &Estate, harms: Vec<Harm>, end: i64) -> Vec<News> {
 }
 
 #[test]
+fn a_wrong_argument_is_named() {
+    for (arguments, found) in [
+        (&["--size", "xxl"][..], "no size xxl"),
+        (&["--seeds", "9"], "not a range like 0..100: 9"),
+        (&["--seeds", "9..9"], "no seed in 9..9"),
+        (&["--seed", "x"], "not a seed: x"),
+        (
+            &["--cell", "quiet"],
+            "no cell quiet; there are: clean loss-2",
+        ),
+        (&["--cell"], "--cell lacks a value"),
+        (&["--save", "x"], "--save needs --seed and one --cell"),
+        (&["fast"], "what is fast?"),
+    ] {
+        let failure = super::read(arguments).unwrap_err().to_string();
+        assert!(
+            failure.contains(found) && failure.contains("usage:"),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_events_and_another_one_others() {
     for name in ["clean", "everything", "skew-5m"] {
         let cell = cell(name);
