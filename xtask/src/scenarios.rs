@@ -4,6 +4,8 @@
 //! scenarios`, the same bytes each time; `--check` fails when the file is not what would be written. One file here tells one
 //! incident; [`story`], [`life`] and [`stage`] are the words that they share.
 //!
+//! The pages in docs/incidents have a table each of what the engine says at which minute ([`told`]), written and checked with them.
+//!
 //! Not here: whether the engine finds what `expect.toml` asks for.
 
 mod clever_cloud_2025;
@@ -15,15 +17,20 @@ mod scalingo_2019;
 mod stage;
 mod story;
 mod time;
+mod told;
 mod wallarm_2021;
 
 use std::fs;
+use std::path::Path;
 
 use crate::docs::Mode;
 use crate::steps::{StepError, println_step};
 
 /// Where the scenarios are.
 const FOLDER: &str = "tests/scenarios";
+
+/// Where their pages are, each with a table of what the engine says.
+const PAGES: &str = "docs/incidents";
 
 /// The name of a scenario's folder, and what writes its events.
 type Incident = (&'static str, fn() -> String);
@@ -37,35 +44,48 @@ const INCIDENTS: [Incident; 5] = [
     (wallarm_2021::NAME, wallarm_2021::events),
 ];
 
-/// Writes or checks the events.
+/// Writes or checks the events, then the tables of the pages.
 pub(crate) fn scenarios(mode: Mode) -> Result<(), StepError> {
-    let folder = crate::root().join(FOLDER);
+    let root = crate::root();
     let mut wrong = Vec::new();
     for (name, events) in INCIDENTS {
-        let file = folder.join(name).join("events.jsonl");
-        let events = events();
-        let is_there = fs::read_to_string(&file).is_ok_and(|text| text == events);
-        match mode {
-            Mode::Check if !is_there => wrong.push(format!("{FOLDER}/{name}/events.jsonl")),
-            Mode::Check => {}
-            Mode::Write => {
-                fs::write(&file, &events).map_err(|source| StepError::Start {
-                    command: format!("write {}", file.display()),
-                    source,
-                })?;
-                let (lines, kib) = (events.lines().count(), events.len() / 1024);
-                println_step(&format!("{FOLDER}/{name}: {lines} events, {kib} KiB"));
-            }
-        }
+        let file = format!("{FOLDER}/{name}/events.jsonl");
+        put(mode, &root, file, &events(), &mut wrong)?;
+        let file = format!("{PAGES}/{name}.md");
+        let page = told::page(&root, name).map_err(StepError::Rule)?;
+        put(mode, &root, file, &page, &mut wrong)?;
     }
     if wrong.is_empty() {
         Ok(())
     } else {
         Err(StepError::Rule(format!(
-            "not what xtask/src/scenarios tells: {}. Run: cargo xtask scenarios",
+            "not what xtask/src/scenarios tells, or not what the engine says: {}. Run: cargo xtask scenarios",
             wrong.join(", ")
         )))
     }
+}
+
+fn put(
+    mode: Mode,
+    root: &Path,
+    file: String,
+    text: &str,
+    wrong: &mut Vec<String>,
+) -> Result<(), StepError> {
+    let path = root.join(&file);
+    let is_there = fs::read_to_string(&path).is_ok_and(|known| known == text);
+    match mode {
+        Mode::Check if !is_there => wrong.push(file),
+        Mode::Check => {}
+        Mode::Write => {
+            fs::write(&path, text).map_err(|source| StepError::Start {
+                command: format!("write {file}"),
+                source,
+            })?;
+            println_step(&format!("{file}: {} KiB", text.len() / 1024));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -166,14 +166,16 @@ impl<'a> Case<'a> {
 fn seen(engine: &Engine) -> Board<Seen> {
     let incident = engine.tracker.incident.as_ref();
     let opened = incident.filter(|_| engine.tracker.is_open());
+    let resolved = incident.and_then(|incident| incident.resolved);
     let from = opened.map_or(engine.now, |incident| incident.opened);
     let symptoms = engine.symptoms_now();
     let mut counted: Vec<(ComponentIx, &Node, Symptom)> = Vec::with_capacity(symptoms.len());
     for (ix, symptom) in symptoms {
         let node = engine.model.node(ix);
+        // What was well again when an incident was over went with it.
         let forgotten = symptom
             .well_since
-            .is_some_and(|well| well.plus(FORGET_AFTER) < from);
+            .is_some_and(|well| well.plus(FORGET_AFTER) < from || Some(well) <= resolved);
         let counts = !forgotten
             && !node.gone
             && node.component.kind != Kind::Group
