@@ -7,9 +7,11 @@
 //! arrival nor the number of threads changes a verdict.
 
 mod advise;
+mod begin;
 mod blame;
 mod board;
 mod case;
+mod ease;
 mod fault;
 mod judge;
 mod reach;

@@ -7,22 +7,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::Node;
-use super::super::node::PathId;
 use super::super::symptom::{Ill, Return, Symptom};
+use super::begin::begins;
 use super::case::{Case, Seen, is_power};
+use super::ease::{ease_the_crowd, ease_what_the_hit_saw};
 use super::fault::not_power;
-use super::reach::{Reach, Reached, Spread, carry, is_path_lost};
+use super::reach::{Reach, Reached, Spread, carry};
 use super::{Cause, Cost};
 use crate::{ComponentIx, Kind, Timestamp};
 
 /// An incident is under way: some cause there is.
 const SOMETHING_BROKE: Cost = -8_000;
 /// A symptom may be noticed so much earlier than what caused it.
-const NOTICED_BEFORE: Duration = Duration::from_secs(90);
-/// What comes through a container or a path comes within this of the cause.
-const AT_ONCE: Duration = Duration::from_secs(120);
-/// …and agents that fall silent for one reason do within this of each other: the patience of their streams.
-const SILENT_TOGETHER: Duration = Duration::from_secs(45);
+pub(super) const NOTICED_BEFORE: Duration = Duration::from_secs(90);
 /// Behind a cut nothing restarts, and without power nothing runs on.
 const ODD_RETURN: Cost = 3_000;
 /// What comes later than it can.
@@ -30,11 +27,7 @@ const LATE: Cost = 4_500;
 /// Ground that only suffers brings down little of what is in it.
 const ONLY_SUFFERS: Cost = 6_000;
 /// From so many losses on, others suffer from the crowd without any edge.
-const CROWD: usize = 5;
-/// Who looks through a cut path sees everything behind it fail.
-const SEEN_THROUGH_CUT: Cost = 600;
-/// What only those see that were hit themselves is part of how they were hit.
-const SEEN_BY_HIT: Cost = 3_000;
+pub(super) const CROWD: usize = 5;
 /// More than this is no explanation.
 pub(super) const UNEXPLAINED: Cost = 3_000;
 
@@ -221,14 +214,8 @@ pub(super) fn fit(case: &Case<'_>, causes: &[&Cause], spread: &mut Spread) -> Fi
     fit
 }
 
-fn is_loss(seen: &Seen, reached: &Reached) -> bool {
+pub(super) fn is_loss(seen: &Seen, reached: &Reached) -> bool {
     reached.reach >= Reach::Sag && matches!(seen.symptom.worst, Ill::Failed | Ill::Silent)
-}
-
-/// Whether a component takes over the work of others: no part of the ground that they stand on does.
-fn does_work(case: &Case<'_>, ix: ComponentIx) -> bool {
-    let kind = case.node(ix).component.kind;
-    kind >= Kind::Dns || kind == Kind::Host || kind == Kind::Vm
 }
 
 /// What it costs that ground which only suffers should have led to a mass of losses.
@@ -279,205 +266,7 @@ fn told_from_inside(case: &Case<'_>, spread: &Spread, seen: &Seen, reached: &Rea
 }
 
 /// Whether it can come from there: not before.
-fn is_after(seen: &Seen, reached: &Reached) -> bool {
+pub(super) fn is_after(seen: &Seen, reached: &Reached) -> bool {
     let since = reached.way.since;
     since.is_none_or(|since| seen.symptom.worst_since.plus(NOTICED_BEFORE) >= since)
-}
-
-/// When a cause began.
-#[derive(Debug, Clone, Copy, Default)]
-struct Begin {
-    /// By itself, or by the first that it takes away.
-    from: Option<Timestamp>,
-    /// When most of those fell silent that it cuts off or darkens at once.
-    silent_from: Option<Timestamp>,
-}
-
-impl Begin {
-    /// Whether a symptom comes at another time than what comes at once.
-    fn is_late(&self, seen: &Seen, reached: &Reached) -> bool {
-        if reached.is_seed || !reached.way.at_once || reached.reach != Reach::Lost {
-            return false;
-        }
-        let at = seen.symptom.worst_since;
-        let is_long_after = self.from.is_some_and(|from| at > from.plus(AT_ONCE));
-        let is_apart = seen.symptom.worst == Ill::Silent
-            && self
-                .silent_from
-                .is_some_and(|from| at < from || at > from.plus(SILENT_TOGETHER));
-        is_long_after || is_apart
-    }
-}
-
-fn begins(case: &Case<'_>, causes: &[&Cause], spread: &Spread) -> Vec<Begin> {
-    let mut firsts: Vec<Option<Timestamp>> = vec![None; causes.len()];
-    let mut silences: Vec<Vec<Timestamp>> = vec![Vec::new(); causes.len()];
-    for (ix, reached) in spread.reached.iter() {
-        if reached.reach != Reach::Lost {
-            continue;
-        }
-        let Some(seen) = case.seen.get(&ix).filter(|seen| is_after(seen, reached)) else {
-            continue;
-        };
-        let (by, at) = (
-            reached.way.by.min(causes.len() - 1),
-            seen.symptom.worst_since,
-        );
-        firsts[by] = Some(firsts[by].map_or(at, |known| known.min(at)));
-        if !reached.is_seed && reached.way.at_once && seen.symptom.worst == Ill::Silent {
-            silences[by].push(at);
-        }
-    }
-    let all = causes.iter().zip(firsts).zip(silences);
-    all.map(|((cause, first), mut silent)| {
-        let silent_from = busiest(&mut silent, SILENT_TOGETHER);
-        let first = silent_from.or(first);
-        Begin {
-            from: match (cause.since, first) {
-                (Some(own), Some(first)) => Some(own.min(first)),
-                (own, first) => own.or(first),
-            },
-            silent_from,
-        }
-    })
-    .collect()
-}
-
-/// Where the stretch of this length begins that most of these moments are in.
-pub(super) fn busiest(moments: &mut [Timestamp], length: Duration) -> Option<Timestamp> {
-    moments.sort_unstable();
-    let (mut best, mut most, mut end) = (None, 0, 0);
-    for (at, from) in moments.iter().enumerate() {
-        while end < moments.len() && moments[end] <= from.plus(length) {
-            end += 1;
-        }
-        if end - at > most {
-            most = end - at;
-            best = Some(*from);
-        }
-    }
-    best
-}
-
-/// What nothing led to, and only those tell that look through what is lost, or were hit themselves.
-fn ease_what_the_hit_saw(case: &Case<'_>, spread: &Spread, begins: &[Begin], fit: &mut Fit) {
-    let begin = |reached: &Reached| begins.get(reached.way.by)?.from;
-    let mut told: Vec<ComponentIx> = Vec::new();
-    for explained in &fit.explained {
-        let told_by = case.accusations.get(&explained.component);
-        told.extend(told_by.into_iter().flatten());
-    }
-    for (on_path, through) in &case.seen_through {
-        if spread.reached.contains_key(on_path) {
-            told.extend(through);
-        }
-    }
-    told.sort_unstable();
-    told.dedup();
-    if told.is_empty() {
-        return;
-    }
-    let mut explained: Vec<ComponentIx> = fit.explained.iter().map(|e| e.component).collect();
-    explained.sort_unstable();
-    // Who is cut off was not hit: what it told before came through.
-    let is_hit = |ix: &ComponentIx| {
-        let reached = spread.reached.get(ix);
-        let is_hit = |reached: &Reached| reached.reach >= Reach::Sag && !reached.way.is_cut;
-        reached.is_some_and(is_hit) && case.seen.contains_key(ix)
-    };
-    for ix in told {
-        if explained.binary_search(&ix).is_ok() {
-            continue;
-        }
-        let seen = &case.seen[&ix];
-        let by = seen.symptom.worst_since.plus(NOTICED_BEFORE);
-        let mut paths = seen.seen_through.iter();
-        let through_cut = !seen.seen_through.is_empty()
-            && paths.all(|path| is_path_lost(case, spread, *path, by, begin));
-        if through_cut {
-            let is_seen = |path: &PathId| is_seen_lost(case, *path);
-            let cost = if seen.seen_through.iter().all(is_seen) {
-                SEEN_THROUGH_CUT
-            } else {
-                SEEN_BY_HIT
-            };
-            ease(fit, seen, ix, cost);
-        } else if !is_power(case.node(ix).component.kind)
-            && !seen.seen_from.is_empty()
-            && seen.seen_from.iter().all(is_hit)
-        {
-            // Of their supply they told the truth.
-            ease(fit, seen, ix, SEEN_BY_HIT);
-        }
-    }
-}
-
-/// Whether something on the path was seen to fail.
-fn is_seen_lost(case: &Case<'_>, path: PathId) -> bool {
-    let requirements = case.engine.model.requirements(path);
-    let mut members = requirements.iter().flat_map(|requirement| &requirement.of);
-    members.any(|member| {
-        let seen = case.seen.get(member);
-        seen.is_some_and(|seen| seen.symptom.worst == Ill::Failed)
-    })
-}
-
-fn ease(fit: &mut Fit, seen: &Seen, ix: ComponentIx, cost: Cost) {
-    if cost >= seen.alone {
-        return;
-    }
-    let known = fit.eased.get(&ix).copied().unwrap_or(seen.alone);
-    if cost < known {
-        fit.cost += cost - known;
-        fit.eased.insert(ix, cost);
-    }
-}
-
-/// What nothing led to, beside a mass event: it may be near to what was lost, or suffer from the crowd of it.
-fn ease_the_crowd(case: &Case<'_>, spread: &Spread, fit: &mut Fit) {
-    let mut lost: BTreeMap<ComponentIx, Vec<Timestamp>> = BTreeMap::new();
-    let mut began: Option<Timestamp> = None;
-    let mut explained: Vec<ComponentIx> = Vec::with_capacity(fit.explained.len());
-    for Explained { component, .. } in &fit.explained {
-        explained.push(*component);
-        let seen = &case.seen[component];
-        if is_loss(seen, &spread.reached[component]) {
-            let at = seen.symptom.worst_since;
-            began = Some(began.map_or(at, |known| known.min(at)));
-            for outer in case.engine.model.chain(*component).skip(1) {
-                lost.entry(outer).or_default().push(at);
-            }
-        }
-    }
-    explained.sort_unstable();
-    for times in lost.values_mut() {
-        times.sort_unstable();
-    }
-    for (ix, seen) in case.seen.iter() {
-        let at = seen.symptom.worst_since.plus(NOTICED_BEFORE);
-        let is_after = began.is_some_and(|began| at >= began);
-        if !is_after || explained.binary_search(&ix).is_ok() {
-            continue;
-        }
-        match seen.symptom.worst {
-            // Whoever is left does the work of those that are lost.
-            Ill::Degraded | Ill::Starting | Ill::No if does_work(case, ix) => {
-                ease(fit, seen, ix, 1_000);
-            }
-            Ill::Degraded | Ill::Starting | Ill::No => {}
-            // Nearly everything around it is lost: it needs what they need, whatever the topology says.
-            Ill::Failed | Ill::Silent => {
-                let around = case.engine.model.chain(ix).skip(1).find(|outer| {
-                    let before = lost
-                        .get(outer)
-                        .map(|lost| lost.partition_point(|t| *t <= at));
-                    let lost = before.unwrap_or(0);
-                    lost >= CROWD && lost / 3 >= case.healthy_inside(*outer) as usize
-                });
-                if around.is_some() {
-                    ease(fit, seen, ix, 3_500);
-                }
-            }
-        }
-    }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::super::node::Verdict;
 use super::super::symptom::{Ill, Return};
+use super::begin::busiest;
 use super::case::Case;
 use super::reach::Spread;
-use super::score::{Fit, busiest, fit};
+use super::score::{Fit, fit};
 use super::search::{Candidate, Found, RIVAL_WITHIN, names};
 use super::{Cause, Cost, advise, fault, judge};
 use crate::{ComponentIx, Diagnosis, Fault, Hypothesis, Timestamp};
