@@ -174,6 +174,10 @@ impl Engine {
             }
         });
         let known = &self.slots[slot.index()];
+        if !fresh && known.inside && known.status == Status::Failed {
+            self.note_past_failure(component, sampled_at);
+        }
+        let known = &self.slots[slot.index()];
         let may_confirm = !says_the_same || known.failures == 2;
         if may_confirm && known.status == Status::Failed {
             self.instant.mark(component, self.model.node_mut(component));

@@ -186,6 +186,39 @@ impl Engine {
         std::mem::replace(&mut node.view, view) != view
     }
 
+    /// Writes down that something was seen to fail from inside a while ago, as an agent tells that was cut off and is back.
+    /// Such tidings may come in any order.
+    pub(super) fn note_past_failure(&mut self, ix: ComponentIx, at: Timestamp) {
+        let node = self.model.node(ix);
+        if at.plus(FORGET_AFTER) < self.now && !self.tracker.is_open() {
+            return;
+        }
+        let known = self.symptoms.get(&ix).copied();
+        let symptom = match known {
+            None => Symptom {
+                onset: at,
+                worst_since: at,
+                worst: Ill::Failed,
+                well_since: (node.evidence == Some(Status::Ok)).then_some(self.now),
+                worked: node.ran,
+                confirmed: false,
+                returned: None,
+            },
+            Some(known) => Symptom {
+                onset: known.onset.min(at),
+                worst_since: match known.worst {
+                    Ill::Failed => known.worst_since.min(at),
+                    _ => at,
+                },
+                worst: Ill::Failed,
+                confirmed: known.confirmed || known.worst == Ill::Failed,
+                ..known
+            },
+        };
+        self.symptoms.insert(ix, symptom);
+        self.conclusion.tell();
+    }
+
     /// Every symptom, the present instant included.
     pub(super) fn symptoms_now(&self) -> BTreeMap<ComponentIx, Symptom> {
         let mut symptoms = self.symptoms.clone();

@@ -164,7 +164,7 @@ fn leads_to(case: &Case<'_>, ix: ComponentIx, met: &mut Board<()>) -> Vec<Compon
 }
 
 /// Whether it was seen to work in the course of the incident, from inside or from more than one place.
-fn is_cleared(case: &Case<'_>, ix: ComponentIx) -> bool {
+pub(super) fn is_cleared(case: &Case<'_>, ix: ComponentIx) -> bool {
     if !case.worked_through(ix, case.first) {
         return false;
     }
@@ -326,6 +326,13 @@ fn together(
     });
 }
 
+/// Whether those with a label are ill more often than those with another value of it. Each: how many there are, how many of them are ill.
+const fn tells_apart(with: (u32, u32), without: (u32, u32)) -> bool {
+    let (with, ill_with) = (with.0 as u64, with.1 as u64);
+    let (without, ill_without) = (without.0 as u64, without.1 as u64);
+    ill_with * without >= 2 * ill_without * with
+}
+
 fn labels(case: &Case<'_>, causes: &mut Vec<Cause>) {
     let mut sick: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     for ix in case.seen.keys() {
@@ -338,15 +345,27 @@ fn labels(case: &Case<'_>, causes: &mut Vec<Cause>) {
         return;
     }
     let mut holders: BTreeMap<(&str, &str), Vec<ComponentIx>> = BTreeMap::new();
+    let mut of_key: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
     for (at, node) in case.engine.model.nodes.iter().enumerate() {
         for (key, value) in &node.component.labels {
             let label = (key.as_str(), value.as_str());
+            let (all, ill) = of_key.entry(key).or_default();
+            *all += 1;
+            *ill += u32::from(case.seen.contains_key(&index(at)));
             if sick.contains_key(&label) {
                 holders.entry(label).or_default().push(index(at));
             }
         }
     }
     for ((key, value), seeds) in holders {
+        let (all, ill) = of_key[key];
+        let here = (
+            u32::try_from(seeds.len()).unwrap_or(u32::MAX),
+            sick[&(key, value)],
+        );
+        if !tells_apart(here, (all - here.0, ill - here.1)) {
+            continue;
+        }
         for mode in [Reach::Lost, Reach::Soft] {
             causes.push(Cause {
                 ids: vec![format!("label:{key}={value}")],

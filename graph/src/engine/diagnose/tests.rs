@@ -281,6 +281,98 @@ fn a_change_just_before_is_a_suspect() {
 }
 
 #[test]
+fn what_failed_behind_a_cut_counts_when_it_is_told() {
+    let mut outage = Outage::site();
+    let hosts = ["b-1", "b-2", "b-3", "b-4", "b-5"];
+    outage.lose(&hosts);
+    outage.wait(200);
+    for host in hosts {
+        outage.connect(host, host);
+    }
+    let count = |outage: &Outage| {
+        let first = &outage.engine.diagnosis().hypotheses[0];
+        first.explains + first.unexplained
+    };
+    let before = count(&outage);
+    let condition = |outage: &Outage| outage.engine.find("site-1").unwrap().condition();
+    let shown = condition(&outage);
+    outage.happen(EventKind::Observation {
+        agent: "b-1".to_owned(),
+        component: Some("site-1".to_owned()),
+        check: "http.get".to_owned(),
+        status: Status::Failed,
+        progress: None,
+        detail: String::new(),
+        values: BTreeMap::new(),
+        sampled_at: Some(at(outage.now - 150)),
+        ttl_s: Some(30.0),
+    });
+    assert_eq!(count(&outage), before + 1);
+    assert_eq!(condition(&outage), shown);
+}
+
+#[test]
+fn an_aggregator_that_hears_nobody_is_a_fault_of_the_network() {
+    let mut outage = Outage::site();
+    let all = [
+        "watch", "a-1", "a-2", "a-3", "a-4", "a-5", "b-1", "b-2", "b-3", "b-4", "b-5",
+    ];
+    outage.lose(&all);
+    outage.wait(30);
+    let diagnosis = outage.engine.diagnosis();
+    let named = |hypothesis: &&crate::Hypothesis| hypothesis.causes == ["aggregator"];
+    let isolation = diagnosis.hypotheses.iter().find(named).unwrap();
+    let kind = &isolation.faults["aggregator"].kind;
+    assert!(kind[&FaultKind::Network] > 0.5, "{kind:?}");
+}
+
+#[test]
+fn what_nobody_sees_is_judged_while_it_lasts_and_no_longer() {
+    let supplied = r#"
+[component.watch]
+kind = "host"
+[component.feed-a]
+kind = "power-feed"
+[component.feed-b]
+kind = "power-feed"
+[component.rack-1]
+kind = "rack"
+needs = [{ at_least = 1, of = ["feed-a", "feed-b"] }]
+[component."a-{1..5}"]
+kind = "host"
+in = "rack-1"
+"#;
+    let hosts = ["a-1", "a-2", "a-3", "a-4", "a-5"];
+    let mut all = vec!["watch"];
+    all.extend(hosts);
+    let mut outage = Outage::of(supplied, &all);
+    for vantage in ["watch", "a-1"] {
+        for feed in ["feed-a", "feed-b"] {
+            outage.see(vantage, feed, Status::Failed);
+        }
+    }
+    outage.lose(&hosts);
+    for _ in 0..3 {
+        outage.wait(10);
+        outage.see("watch", "feed-a", Status::Failed);
+        outage.see("watch", "feed-b", Status::Failed);
+    }
+    outage.wait(10);
+    let condition = |outage: &Outage, id: &str| outage.engine.find(id).unwrap().condition();
+    assert_eq!(condition(&outage, "rack-1"), Condition::Down);
+    assert_eq!(condition(&outage, "a-3"), Condition::Down);
+    let story = &outage.engine.incident().unwrap().story;
+    assert_eq!(story.last().unwrap().causes, ["feed-a", "feed-b"]);
+    assert_eq!(story.last().unwrap().kinds["feed-a"], FaultKind::Power);
+    outage.connect("a-1", "another boot");
+    outage.wait(10);
+    assert_eq!(condition(&outage, "a-1"), Condition::Up);
+    // The feeds are still seen to fail; that the hosts are without power does not hold any more.
+    assert_eq!(condition(&outage, "rack-1"), Condition::Blocked);
+    assert_eq!(condition(&outage, "a-3"), Condition::Blocked);
+}
+
+#[test]
 fn the_diagnosis_survives_save_and_load() {
     let mut outage = Outage::site();
     outage.lose(&RACK_1);

@@ -121,18 +121,6 @@ impl fmt::Debug for Sketch {
 }
 
 impl Sketch {
-    /// The same, and for every component another one, `leaf-ID`, that needs it and that nothing else needs.
-    pub(in crate::engine) fn with_leaves(&self) -> Self {
-        let mut text = self.0.clone();
-        for id in IDS.iter().filter(|id| !id.starts_with('g')) {
-            let _ = writeln!(
-                text,
-                "[component.leaf-{id}]\nkind = \"app\"\nneeds = [\"{id}\"]"
-            );
-        }
-        Self(text)
-    }
-
     pub(super) fn topology(&self) -> Topology {
         Topology::parse("t.toml", &self.0).unwrap()
     }
