@@ -13,8 +13,8 @@ const END: &str = "<!-- end of what is measured -->";
 /// The first seed of the report.
 const FIRST: u64 = 10_000;
 /// Cases of each cell: as many as some minutes on two cores allow.
-const SMALL_CASES: u64 = 20;
-const LARGE_CASES: u64 = 4;
+const SMALL_CASES: u64 = 12;
+const LARGE_CASES: u64 = 2;
 /// The cells that are measured on the larger estate too.
 const LARGE_CELLS: [&str; 4] = ["clean", "loss-2", "loss-20", "everything"];
 
