@@ -38,6 +38,8 @@ pub(super) struct Case<'a> {
     pub(super) seen_through: BTreeMap<ComponentIx, Vec<ComponentIx>>,
     /// What all symptoms cost if nothing led to any.
     pub(super) all_alone: Cost,
+    /// So many components that work although they should not speak louder than all symptoms together.
+    pub(super) contradictions_max: u64,
     pub(super) causes: Vec<Cause>,
     /// Where the aggregator is, if the topology says so.
     pub(super) aggregator: Option<ComponentIx>,
@@ -60,6 +62,7 @@ impl<'a> Case<'a> {
             accusations: BTreeMap::new(),
             seen_through: BTreeMap::new(),
             all_alone: 0,
+            contradictions_max: 0,
             causes: Vec::new(),
             aggregator: engine.model.aggregator(),
             first: engine.now,
@@ -81,6 +84,7 @@ impl<'a> Case<'a> {
                 }
             }
         }
+        case.contradictions_max = score::contradictions_max(case.all_alone);
         if !case.seen.is_empty() {
             (case.causes, case.truncated) = blame::candidates(&case);
         }

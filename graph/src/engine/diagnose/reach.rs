@@ -88,6 +88,10 @@ impl Way {
 pub(super) struct Spread {
     pub(super) reached: Board<Reached>,
     pub(super) work: u64,
+    /// So many work although they should not that to blame nobody is better: not carried to the end.
+    pub(super) is_hopeless: bool,
+    /// How many of those there may be.
+    left: u64,
     open: Vec<ComponentIx>,
 }
 
@@ -96,6 +100,8 @@ impl Spread {
         Self {
             reached: Board::new(components),
             work: 0,
+            is_hopeless: false,
+            left: 0,
             open: Vec::new(),
         }
     }
@@ -141,6 +147,8 @@ pub(super) fn carry(case: &Case<'_>, causes: &[&Cause], spread: &mut Spread) {
     spread.reached.clear();
     spread.open.clear();
     spread.work = 0;
+    spread.is_hopeless = false;
+    spread.left = case.contradictions_max;
     for cause in causes {
         for seed in &cause.seeds {
             let is_seed = cause.nature.is_where_it_begins();
@@ -154,6 +162,9 @@ pub(super) fn carry(case: &Case<'_>, causes: &[&Cause], spread: &mut Spread) {
     }
     while let Some(ix) = spread.open.pop() {
         reach_from(case, ix, spread);
+        if spread.is_hopeless {
+            return;
+        }
     }
     for (by, cause) in causes.iter().enumerate() {
         let is_fault_of_work = matches!(cause.nature, Nature::Label | Nature::Action);
@@ -220,10 +231,18 @@ fn reach_from(case: &Case<'_>, ix: ComponentIx, spread: &mut Spread) {
     if spread.reached[&ix].is_mistaken {
         return;
     }
+    // What works without something that is seen to have failed speaks against the edge alone.
+    let is_assumed = !was_seen_to_fail(case, ix);
     for at in 0..case.node(ix).dependents.len() {
         let dependent = case.node(ix).dependents[at];
         if let Some(reach) = arrives(case, spread, dependent, ix) {
+            let is_new = !spread.reached.contains_key(&dependent);
             spread.raise(dependent, reach, false);
+            let is_against = is_new && is_assumed && case.worked_through(dependent, case.first);
+            if is_against {
+                spread.is_hopeless |= spread.left == 0;
+                spread.left = spread.left.saturating_sub(1);
+            }
         }
     }
 }

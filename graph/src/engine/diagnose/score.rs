@@ -28,6 +28,8 @@ const LATE: Cost = 4_500;
 const ONLY_SUFFERS: Cost = 6_000;
 /// From so many losses on, others suffer from the crowd without any edge.
 pub(super) const CROWD: usize = 5;
+/// What it costs at the least that one works that should suffer.
+const UNHARMED_MIN: Cost = 100;
 /// More than this is no explanation.
 pub(super) const UNEXPLAINED: Cost = 3_000;
 
@@ -150,8 +152,13 @@ fn unharmed(
         // What it needs is seen to have failed: that it works speaks against the edge, whoever is to blame.
         Reach::Lost if !reached.way.is_assumed => None,
         Reach::Lost => Some(4_000),
-        Reach::Mute | Reach::Sag | Reach::Soft => Some(100),
+        Reach::Mute | Reach::Sag | Reach::Soft => Some(UNHARMED_MIN),
     }
+}
+
+/// How many may work although they should suffer before it is better to blame nobody for symptoms that cost so much.
+pub(super) fn contradictions_max(all_alone: Cost) -> u64 {
+    u64::try_from((all_alone - SOMETHING_BROKE) / UNHARMED_MIN).unwrap_or(0)
 }
 
 /// How well these causes fit what is seen. Leaves in `spread` how they reach whom.
@@ -164,6 +171,9 @@ pub(super) fn fit(case: &Case<'_>, causes: &[&Cause], spread: &mut Spread) -> Fi
         eased: BTreeMap::new(),
         contradicts: Vec::new(),
     };
+    if spread.is_hopeless {
+        return fit;
+    }
     let begins = begins(case, causes, spread);
     let mut losses = 0_usize;
     for (ix, reached) in spread.reached.iter() {
